@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every library comes from the distribution and is found here, once.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+# name of the imported target -> pkg-config module
+set(_alkaid_modules
+  zmq libzmq  czmq libczmq  jansson jansson  sqlite3 sqlite3  curl libcurl  microhttpd libmicrohttpd
+  gnutls gnutls  libvirt libvirt  libvirt_qemu libvirt-qemu  xml2 libxml-2.0  nl libnl-3.0
+  nl_route libnl-route-3.0  nftables libnftables  systemd libsystemd  uuid uuid
+  cmocka cmocka)
+while(_alkaid_modules)
+  list(POP_FRONT _alkaid_modules _name _module)
+  pkg_check_modules(ALKAID_${_name} REQUIRED IMPORTED_TARGET ${_module})
+  add_library(alkaid_dep::${_name} ALIAS PkgConfig::ALKAID_${_name})
+endwhile()
+
+# msgpack-c: called "msgpack" by Debian 12 and "msgpack-c" by later releases.
+pkg_search_module(ALKAID_msgpack REQUIRED IMPORTED_TARGET msgpack-c msgpack)
+add_library(alkaid_dep::msgpack ALIAS PkgConfig::ALKAID_msgpack)
+
+# libcyaml ships a pkg-config file under this name since 1.0.
+pkg_check_modules(ALKAID_cyaml REQUIRED IMPORTED_TARGET libcyaml)
+add_library(alkaid_dep::cyaml ALIAS PkgConfig::ALKAID_cyaml)
+
+# wslay ships no pkg-config file in Debian.
+find_library(ALKAID_WSLAY_LIBRARY wslay REQUIRED)
+add_library(alkaid_dep_wslay INTERFACE)
+target_link_libraries(alkaid_dep_wslay INTERFACE ${ALKAID_WSLAY_LIBRARY})
+add_library(alkaid_dep::wslay ALIAS alkaid_dep_wslay)

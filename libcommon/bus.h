@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The bus: brokerless PUB/SUB between the services of one node.
+ *
+ * Each participant binds one XPUB socket at DIR/NAME and connects a SUB to each peer it listens to. A
+ * message is three frames: topic, envelope, body. A topic is "TYPE/KEY…" ("nic.diff/<pod uid>/eth1");
+ * bodies are opaque here (proto/ knows them).
+ *
+ * PUB/SUB loses messages, so the bus is built for state, not for events:
+ *  - it keeps the last value of each topic (until ak_bus_forget()) and sends those that match to every new
+ *    subscription, marked `replayed`;
+ *  - each live message carries the publisher's epoch (random per process start) and a sequence number per
+ *    TYPE; a gap, or a peer's sync.mark (sent every mark interval, it carries the last number of each
+ *    type) that shows one, makes the receiver publish sync.request/<peer>, answered by a replay;
+ *  - a publisher that restarts has a new epoch; receivers learn it from the first message (on_peer_epoch).
+ *
+ * What a publisher can be made to hold is bounded: at most `max_topics` retained topics of at most
+ * AK_SCHEMA_MAX_BYTES each; the socket's high-water marks are ZeroMQ's drop, healed by the gap rule.
+ *
+ * ipc only for now: DIR must be owned by us and mode 0700 (made so if absent), else -EPERM.
+ * Single-threaded: all calls come from the thread that runs `loop`.
+ */
+#pragma once
+
+#include <czmq.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libcommon/cleanup.h"
+
+#define AK_BUS_TOPIC_MAX  255
+#define AK_BUS_NAME_MAX   63
+#define AK_BUS_TRACE_MAX  55 /* W3C traceparent */
+#define AK_BUS_MAX_TOPICS 65536
+#define AK_BUS_VERSION    1 /* major; a receiver refuses a higher one, with a log line */
+
+struct ak_bus_frame {
+        const char *publisher; /* NAME of the sender */
+        const char *topic;
+        uint64_t epoch, seq;
+        uint64_t sent_us;  /* the sender's real time; for people and traces only */
+        const char *trace; /* traceparent, "" where unknown */
+        bool replayed;     /* a last value sent again, not news */
+        const uint8_t *body;
+        size_t body_len;
+};
+
+struct ak_bus_handler {
+        /* A message of a subscribed topic. Data is valid during the call. */
+        void (*on_message)(void *arg, const struct ak_bus_frame *frame);
+        /* A peer was seen for the first time or with a new epoch. May be NULL. */
+        void (*on_peer_epoch)(void *arg, const char *peer, uint64_t epoch);
+        /* Every raw frame received or published, for recording. May be NULL. */
+        void (*on_tap)(void *arg, const struct ak_bus_frame *frame, bool outgoing);
+        void *arg;
+};
+
+struct ak_bus_options {
+        const char *dir;           /* e.g. /run/alkaid/bus */
+        const char *name;          /* own name: [a-z0-9-]+ ; NULL = listen only (a tap) */
+        uint64_t mark_interval_us; /* 0 = 5 s */
+        uint32_t max_topics;       /* 0 = AK_BUS_MAX_TOPICS */
+        uint64_t epoch;            /* 0 = random */
+};
+
+struct ak_bus;
+
+/* 0, -EPERM (directory), -EADDRINUSE (a live owner holds the name), -EINVAL, -ENOMEM. */
+int ak_bus_new(struct ak_bus **out, zloop_t *loop, const struct ak_bus_options *options,
+               const struct ak_bus_handler *handler);
+struct ak_bus *ak_bus_free(struct ak_bus *bus);
+AK_DEFINE_CLEANUP(struct ak_bus *, ak_bus_free)
+
+/* Listens to `peer` for all topics that begin with `prefix`. The peer need not exist yet. */
+int ak_bus_subscribe(struct ak_bus *bus, const char *peer, const char *prefix);
+/*
+ * Publishes and, with `retain`, keeps as the topic's last value. Never blocks.
+ * 0, -EINVAL (topic), -EMSGSIZE, -ENOSPC (too many topics), -ENOMEM.
+ */
+int ak_bus_publish(struct ak_bus *bus, const char *topic, const char *trace, const void *body, size_t len,
+                   bool retain);
+/* Drops the retained value of a topic; the topic's object is no more. */
+void ak_bus_forget(struct ak_bus *bus, const char *topic);
+/* Asks a peer to send its last values again. */
+void ak_bus_request_sync(struct ak_bus *bus, const char *peer, const char *reason);
+
+struct ak_bus_stats {
+        uint64_t published, received, replayed, gaps, duplicates, rejected, sync_requests;
+        size_t retained;
+};
+void ak_bus_stats(const struct ak_bus *bus, struct ak_bus_stats *out);

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The apiserver's core: all objects in memory and the rules over them. A request goes in; a response and
+ * the changes to make durable come out. No socket, clock, thread or file.
+ *
+ * The shell loads the store's objects at start, hands in decoded requests one at a time, makes the changes
+ * of one or more requests durable in one transaction (group commit), and only then answers the clients and
+ * feeds the watchers. The core applies a change to its memory at once, so a later request of the same batch
+ * sees it; if the commit fails, the shell must stop (fail-stop: memory is ahead of the disk).
+ *
+ * resourceVersion: one counter for the whole store; each change takes the next number. Changes of one
+ * request are atomic: a pod, its ports, its VPC are written together or not at all.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libcommon/cleanup.h"
+#include "services/apiserver/schema.h"
+
+struct api_core;
+
+struct api_core_config {
+        uint64_t seed; /* randomness for UIDs, MACs, generated names */
+        bool auto_create_vpc;
+        const char *auto_vpc_cidr; /* CIDR given to a VPC made on the fly, "10.200.0.0/16" style */
+        uint32_t nic_slots;        /* hotplug slots per VM, 1..AK_MAX_NICS */
+        uint32_t max_objects;      /* 0 = 1,000,000 */
+};
+
+int api_core_new(struct api_core **out, const struct api_core_config *config);
+struct api_core *api_core_free(struct api_core *core);
+AK_DEFINE_CLEANUP(struct api_core *, api_core_free)
+
+/* At start: one stored object. Takes no reference. -EINVAL for what no kind claims. */
+int api_core_load(struct api_core *core, const struct api_kind *kind, json_t *object,
+                  uint64_t resource_version);
+/* After the last load: rebuilds indexes, makes the namespaces `default` and `kube-system` where absent. */
+struct api_result;
+int api_core_start(struct api_core *core, uint64_t real_us, struct api_result *out);
+uint64_t api_core_resource_version(const struct api_core *core);
+
+enum api_verb { API_GET, API_CREATE, API_UPDATE, API_PATCH, API_DELETE, API_DELETE_COLLECTION, API_LIST };
+
+enum api_patch { API_PATCH_STRATEGIC, API_PATCH_MERGE, API_PATCH_JSON };
+
+enum api_field_validation { API_FIELDS_STRICT, API_FIELDS_WARN, API_FIELDS_IGNORE };
+
+struct api_user {
+        const char *name;
+        const char *const *groups; /* NULL-terminated */
+};
+
+struct api_request {
+        enum api_verb verb;
+        const struct api_kind *kind;
+        const char *name_space;  /* "" = all or cluster-scoped */
+        const char *name;        /* "" for create, list */
+        const char *subresource; /* "", "status", "binding", … */
+        json_t *body;            /* borrowed; NULL where none: object, patch or DeleteOptions */
+        enum api_patch patch_type;
+        enum api_field_validation field_validation;
+        bool dry_run;
+        const char *label_selector, *field_selector; /* list, deletecollection; NULL = all */
+        uint32_t limit;                              /* list; 0 = all */
+        const char *continue_token;                  /* list */
+        const char *field_manager;
+        struct api_user user;
+        uint64_t real_us;
+};
+
+enum api_change_type { API_ADDED, API_MODIFIED, API_DELETED };
+
+struct api_change {
+        enum api_change_type type;
+        const struct api_kind *kind;
+        json_t *object; /* as after the change (for DELETED: the last state, with the deletion's
+                           resourceVersion) */
+        json_t *old;    /* before it, NULL for ADDED */
+        uint64_t resource_version;
+};
+
+struct api_result {
+        int code;        /* HTTP status */
+        json_t *object;  /* object, list or Status */
+        char **warnings; /* texts for Warning headers */
+        size_t warning_count;
+        struct api_change *changes; /* empty for reads, refusals, no-ops and dry runs */
+        size_t change_count;
+};
+void api_result_deinit(struct api_result *r);
+
+/* Answers every request: errors are results (code >= 400, a Status object). Only -ENOMEM is returned. */
+int api_core_handle(struct api_core *core, const struct api_request *request, struct api_result *out);
+/*
+ * Time-driven work: binds unscheduled pods to registered nodes, … (also run after each change that could
+ * matter). Changes as in a result. *next_us: when to call again, 0 = not before the next change.
+ */
+int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *out, uint64_t *next_us);
+
+/* Parsed selectors, used for lists here and for watches by the shell. */
+struct api_selector;
+/* NULL texts select everything. -EINVAL with a text that says which requirement is wrong. */
+int api_selector_new(struct api_selector **out, const struct api_kind *kind, const char *labels,
+                     const char *fields, char error[256]);
+struct api_selector *api_selector_free(struct api_selector *s);
+bool api_selector_matches(const struct api_selector *s, const json_t *object);
+
+/* meta.k8s.io/v1 Status; field may be NULL. New reference. */
+json_t *api_status_failure(int code, const char *reason, const struct api_kind *kind, const char *name,
+                           const char *field, const char *message);
+/* meta.k8s.io/v1 Table of one object or a list. include_object: "Metadata", "Object" or "None". */
+json_t *api_table(const struct api_kind *kind, json_t *object_or_list, const char *include_object,
+                  uint64_t real_us);

@@ -10,16 +10,16 @@
 #include <stdint.h>
 
 enum api_type {
-        API_STRING,
-        API_BOOL,
-        API_INT,      /* integer, min..max */
-        API_QUANTITY, /* resource.Quantity: "200Mi", "1", "500m", or a number */
-        API_TIME,     /* RFC 3339 string */
-        API_INT_OR_STRING,
-        API_OBJECT, /* fields[] */
-        API_LIST,   /* of `item` */
-        API_MAP,    /* string keys, values of `item` */
-        API_ANY,    /* any JSON: kept, not looked into (bounded by the body limit) */
+        API_TYPE_STRING,
+        API_TYPE_BOOL,
+        API_TYPE_INT,      /* integer, min..max */
+        API_TYPE_QUANTITY, /* resource.Quantity: "200Mi", "1", "500m", or a number */
+        API_TYPE_TIME,     /* RFC 3339 string */
+        API_TYPE_INT_OR_STRING,
+        API_TYPE_OBJECT, /* fields[] */
+        API_TYPE_LIST,   /* of `item` */
+        API_TYPE_MAP,    /* string keys, values of `item` */
+        API_TYPE_ANY,    /* any JSON: kept, not looked into (bounded by the body limit) */
 };
 
 enum api_merge {
@@ -35,14 +35,14 @@ struct api_schema {
         enum api_type type;
         const char *name; /* OpenAPI definition name, e.g. "io.k8s.api.core.v1.PodSpec"; NULL = inlined */
         const char *doc;
-        const struct api_field *fields; /* API_OBJECT */
+        const struct api_field *fields; /* API_TYPE_OBJECT */
         size_t field_count;
-        const struct api_schema *item; /* API_LIST, API_MAP */
-        enum api_merge merge;          /* API_LIST */
+        const struct api_schema *item; /* API_TYPE_LIST, API_TYPE_MAP */
+        enum api_merge merge;          /* API_TYPE_LIST */
         const char *merge_key;
         uint32_t max_items;         /* 0 = no bound of its own */
         uint32_t max_len;           /* strings, bytes; 0 = no bound of its own */
-        int64_t min, max;           /* API_INT, where max > min */
+        int64_t min, max;           /* API_TYPE_INT, where max > min */
         const char *const *choices; /* strings: NULL-terminated, NULL = free */
         /* Format check of a string beyond the above; returns NULL or what is expected ("an IPv4 or IPv6
          * address"). */

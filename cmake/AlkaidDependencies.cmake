@@ -23,6 +23,10 @@ add_library(alkaid_dep::msgpack ALIAS PkgConfig::ALKAID_msgpack)
 pkg_check_modules(ALKAID_cyaml REQUIRED IMPORTED_TARGET libcyaml)
 add_library(alkaid_dep::cyaml ALIAS PkgConfig::ALKAID_cyaml)
 
+# libyaml is what libcyaml parses with; used beside it for the line and column of a key.
+pkg_check_modules(ALKAID_yaml REQUIRED IMPORTED_TARGET yaml-0.1)
+add_library(alkaid_dep::yaml ALIAS PkgConfig::ALKAID_yaml)
+
 # wslay ships no pkg-config file in Debian.
 find_library(ALKAID_WSLAY_LIBRARY wslay REQUIRED)
 add_library(alkaid_dep_wslay INTERFACE)

@@ -38,6 +38,11 @@ AK_DEFINE_CLEANUP(struct api_core *, api_core_free)
 /* At start: one stored object. Takes no reference. -EINVAL for what no kind claims. */
 int api_core_load(struct api_core *core, const struct api_kind *kind, json_t *object,
                   uint64_t resource_version);
+/*
+ * At start: the store's counter, which is past every loaded object's when the last change was a deletion. The
+ * next change takes a higher number; a lower value than what is known already changes nothing.
+ */
+void api_core_set_resource_version(struct api_core *core, uint64_t resource_version);
 /* After the last load: rebuilds indexes, makes the namespaces `default` and `kube-system` where absent. */
 struct api_result;
 int api_core_start(struct api_core *core, uint64_t real_us, struct api_result *out);

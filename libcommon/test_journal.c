@@ -215,6 +215,7 @@ int main(void)
             cmocka_unit_test_setup_teardown(test_write_then_read, setup, teardown),
             cmocka_unit_test_setup_teardown(test_rotation_is_bounded, setup, teardown),
             cmocka_unit_test_setup_teardown(test_torn_end, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_next_run_after_a_torn_end, setup, teardown),
             cmocka_unit_test_setup_teardown(test_bad_lines, setup, teardown),
             cmocka_unit_test_setup_teardown(test_bad_places, setup, teardown),
         };

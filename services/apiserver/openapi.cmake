@@ -23,3 +23,6 @@ alkaid_library(api_openapi
 
 alkaid_unit_test(test_openapi SOURCES test_openapi.c test_openapi_table.c DEPS api_openapi)
 alkaid_unit_test(test_openapi_small_table SOURCES test_openapi_complete.c test_openapi_table.c DEPS api_openapi)
+if(TARGET api_core)
+  alkaid_unit_test(test_openapi_served_table SOURCES test_openapi_complete.c DEPS api_openapi api_core)
+endif()

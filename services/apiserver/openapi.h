@@ -1,10 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Discovery and OpenAPI documents, made from the tables of schema.h. Pure; all return new references. */
+/*
+ * Discovery and OpenAPI documents, made from the tables of schema.h. Pure; all return new references, and
+ * never change while a process lives, so a caller may keep them.
+ *
+ * Content types, as kubectl 1.20 and 1.32 want them in answers:
+ *  - aggregated discovery, asked for by an Accept of
+ *    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" (or v=v2beta1): the same text;
+ *    anything else makes the client take the document for a plain one;
+ *  - OpenAPI v2, asked for as "application/com.github.proto-openapi.spec.v2@v1.0+protobuf": answer
+ *    AK_OPENAPI_V2_PROTOBUF. The '@' of the request is no media type to Go 1.18 and later: kubectl gives up
+ *    on an answer that repeats it.
+ */
 #pragma once
 
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define AK_OPENAPI_V2_PROTOBUF "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 json_t *api_discovery_versions(void);           /* GET /api */
 json_t *api_discovery_groups(void);             /* GET /apis */

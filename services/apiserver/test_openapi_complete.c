@@ -94,6 +94,21 @@ static int patches_of_kind(json_t *paths, json_t *gvk)
         return n;
 }
 
+/* kubectl apply looks each nested map up, and fails on one that is not in the schema. */
+static void check_metadata(json_t *schemas, const struct api_kind *k)
+{
+        json_t *object = json_object_get(schemas, k->schema->name);
+        json_t *metadata = json_object_get(json_object_get(object, "properties"), "metadata");
+        json_t *ref = json_object_get(metadata, "$ref");
+
+        if (!ref)
+                ref = json_object_get(json_array_get(json_object_get(metadata, "allOf"), 0), "$ref");
+        if (ref)
+                metadata = json_object_get(schemas, strrchr(json_string_value(ref), '/') + 1);
+        assert_non_null(json_object_get(json_object_get(metadata, "properties"), "annotations"));
+        assert_non_null(json_object_get(json_object_get(metadata, "properties"), "labels"));
+}
+
 static void test_every_kind(void **state AK_UNUSED)
 {
         json_t *v2 = api_openapi_v2();
@@ -105,6 +120,7 @@ static void test_every_kind(void **state AK_UNUSED)
                 json_t *gvk = oa_gvk(k->group, k->version, k->kind);
                 int patches = k->has_status ? 2 : 1;
 
+                check_metadata(schemas, k);
                 assert_true(has_gvk(schemas, k->group, k->version, k->kind));
                 assert_true(has_gvk(schemas, k->group, k->version, k->list_kind));
                 assert_true(has_gvk(json_object_get(v2, "definitions"), k->group, k->version, k->kind));

@@ -16,8 +16,11 @@ static const char *const policies[] = {"Always", "Never", NULL};
 static const struct api_schema policy = {.type = API_TYPE_STRING, .choices = policies};
 
 static const struct api_field meta_fields[] = {
-    {"name", &text, false, "Name of the object."}, {"namespace", &text, false, NULL},
-    {"creationTimestamp", &moment, false, NULL},   {"labels", &labels, false, NULL},
+    {"name", &text, false, "Name of the object."},
+    {"namespace", &text, false, NULL},
+    {"creationTimestamp", &moment, false, NULL},
+    {"annotations", &labels, false, NULL},
+    {"labels", &labels, false, NULL},
     {"finalizers", &finalizers, false, NULL},
 };
 static const struct api_schema meta = {

@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# Building: the presets of CMakePresets.json, each in build/PRESET.
+
+build_presets=(debug release asan tsan fuzz coverage)
+
+# build_preset PRESET [TARGET...]
+build_preset() {
+  local preset=$1
+  shift
+  as_user cmake -S "$ROOT" --preset "$preset" >"$ROOT/build/configure-$preset.log" 2>&1 ||
+    { cat "$ROOT/build/configure-$preset.log" && return 1; }
+  if (($#)); then
+    as_user cmake --build "$ROOT/build/$preset" --target "$@"
+  else
+    as_user cmake --build "$ROOT/build/$preset"
+  fi
+}
+
+build_step() { # build_step PRESET [TARGET...]
+  own_build_directory
+  (cd "$ROOT" && step "Building ($1)" build_preset "$@")
+}
+
+guest_image() { printf '%s\n' "$ROOT/build/guest/guest.qcow2"; }
+
+build_guest() {
+  own_build_directory
+  step 'Guest image' as_user "$ROOT/tests/guest/build-image" -o "$(guest_image)"
+}
+
+cmd_build() {
+  local preset=${1:-release}
+  [[ " ${build_presets[*]} " == *" $preset "* ]] || die "no preset '$preset': ${build_presets[*]}" 2
+  packages_need build
+  [[ $preset != fuzz ]] || packages_need fuzz
+  build_step "$preset"
+}

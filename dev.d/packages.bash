@@ -1,0 +1,100 @@
+# shellcheck shell=bash disable=SC2034
+# SPDX-License-Identifier: Apache-2.0
+# Debian packages, by what they are for. Tested lists: Debian 12 and 13, Ubuntu 24.04.
+
+# "a|b": the first that this release has.
+PACKAGES_build=(
+  cmake ninja-build gcc libc6-dev pkg-config
+  libzmq3-dev libczmq-dev 'libmsgpack-c-dev|libmsgpack-dev' libvirt-dev libmicrohttpd-dev libgnutls28-dev
+  libjansson-dev libsqlite3-dev libcurl4-gnutls-dev libnl-3-dev libnl-route-3-dev libnftables-dev
+  libxml2-dev libcyaml-dev libwslay-dev libsystemd-dev uuid-dev libcmocka-dev
+  libprotobuf-c-dev protobuf-c-compiler
+)
+PACKAGES_run=(
+  qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients dnsmasq-base iproute2 procps curl
+  ca-certificates openssl util-linux
+)
+PACKAGES_guest=(cpio fdisk mtools syslinux syslinux-common xz-utils zstd)
+PACKAGES_demo=(expect)
+PACKAGES_test=(bats bats-assert bats-support expect socat jq iputils-ping)
+PACKAGES_fuzz=(clang 'libclang-rt-dev|libclang-rt-14-dev')
+PACKAGES_lint=(clang-format clang-tidy clang cppcheck shellcheck git)
+
+APT_UPDATED=no
+
+apt_update() {
+  [[ $APT_UPDATED == no ]] || return 0
+  step 'Package lists' apt-get -q update
+  APT_UPDATED=yes
+}
+
+package_known() { [[ $(LC_ALL=C apt-cache policy "$1") == *Candidate:\ [0-9]* ]]; }
+
+# packages_missing ITEM...: prints those items ("a|b": one of them suffices) that are not installed.
+packages_missing() {
+  local -A installed=()
+  local item name names status
+  while read -r status name; do
+    [[ $status != installed ]] || installed[$name]=1
+  done < <(IFS='|' read -ra names <<<"$(IFS='|' && printf '%s' "$*")" &&
+    dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${names[@]}" 2>/dev/null)
+  for item in "$@"; do
+    IFS='|' read -ra names <<<"$item"
+    for name in "${names[@]}"; do
+      [[ ! ${installed[$name]:-} ]] || continue 2
+    done
+    printf '%s\n' "$item"
+  done
+}
+
+# Prints the first alternative that this release has; needs apt's lists.
+package_choose() {
+  local names name
+  IFS='|' read -ra names <<<"$1"
+  for name in "${names[@]}"; do
+    ! package_known "$name" || break
+  done
+  printf '%s\n' "$name"
+}
+
+# packages_need GROUP...: installs what is missing of these groups. The usual case, nothing, takes one look.
+packages_need() {
+  local group wanted=() missing=() chosen=() item
+  for group in "$@"; do
+    local -n list=PACKAGES_$group
+    wanted+=("${list[@]}")
+    [[ $group != run ]] || need_kubectl
+  done
+  mapfile -t missing < <(packages_missing "${wanted[@]}" | sort -u)
+  ((${#missing[@]})) || return 0
+  may_install "${missing[@]}"
+  apt_update
+  for item in "${missing[@]}"; do
+    chosen+=("$(package_choose "$item")")
+  done
+  apt_install "Installing ${#chosen[@]} packages" "${chosen[@]}"
+}
+
+may_install() {
+  [[ $INSTALL == yes ]] || die "not installed: $*"
+  ((EUID == 0)) || die "not installed: $* (run this as root, or install them: apt-get install ...)"
+}
+
+# Daemons that a package brings (libvirtd) are not started where a policy forbids it; see need_libvirt.
+apt_install() {
+  local title=$1
+  shift
+  step "$title" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -q -y -o Dpkg::Options::=--force-confold install --no-install-recommends "$@"
+}
+
+# kubectl comes from the distribution only where there is none: packages of others own the same file.
+need_kubectl() {
+  ! type -P kubectl >/dev/null || return 0
+  may_install kubectl
+  apt_update
+  package_known kubernetes-client || die "no kubectl on the PATH, and this release has no package of it. \
+Get one (on Ubuntu: snap install kubectl --classic; elsewhere the binary of the Kubernetes project), then run \
+this again."
+  apt_install 'Installing kubectl' kubernetes-client
+}

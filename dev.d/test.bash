@@ -1,0 +1,141 @@
+# shellcheck shell=bash disable=SC2034
+# SPDX-License-Identifier: Apache-2.0
+# Test suites. Each adds its results to a file of lines "passed|failed|skipped NAME"; the last line of the
+# whole output is their totals.
+
+test_suites=(unit fuzz integration replay sim e2e docker)
+
+cmd_test() {
+  local suites=("$@") suite
+  ((${#suites[@]})) || suites=(all)
+  [[ ${suites[*]} != all ]] || suites=("${test_suites[@]}")
+  for suite in "${suites[@]}"; do
+    [[ " ${test_suites[*]} " == *" $suite "* ]] || die "no suite '$suite': ${test_suites[*]} or all" 2
+  done
+  RESULTS=$(mktemp -d "${TMPDIR:-/tmp}/alkaid-test.XXXXXX")
+  trap 'rm -rf "$RESULTS"' EXIT
+  : >"$RESULTS/all"
+  for suite in "${suites[@]}"; do
+    test_run "$suite"
+  done
+  test_totals
+}
+
+test_run() {
+  local start
+  start=$(now_ms)
+  say "--- $1"
+  "test_$1" || result failed "$1: the suite did not run to its end"
+  say "--- $1: $(seconds $(($(now_ms) - start)))"
+}
+
+result() { printf '%s %s\n' "$1" "$2" >>"$RESULTS/all"; } # result passed|failed|skipped NAME
+
+test_totals() {
+  local passed failed skipped
+  passed=$(grep -c '^passed ' "$RESULTS/all") || true_if_none
+  failed=$(grep -c '^failed ' "$RESULTS/all") || true_if_none
+  skipped=$(grep -c '^skipped ' "$RESULTS/all") || true_if_none
+  sed -n 's/^\(failed\|skipped\) /\1: /p' "$RESULTS/all"
+  say "$passed passed, $failed failed, $skipped skipped"
+  ((failed == 0 && passed > 0))
+}
+
+true_if_none() { :; } # grep -c answers 1 where it counts 0
+
+# test_ctest PRESET LABELS: the tests of a build with one of these labels (a regular expression).
+test_ctest() {
+  local xml=$RESULTS/ctest.xml code=0
+  rm -f "$xml"
+  (cd "$ROOT" && "${CTEST_AS[@]}" ctest --test-dir "build/$1" -L "^($2)\$" --output-on-failure \
+    --no-tests=error -j "${CTEST_JOBS:-$(nproc)}" --output-junit "$xml") || code=$?
+  [[ -f $xml ]] || return 1
+  ctest_results "$1" "$xml"
+  ((code == 0)) || grep -q '^failed ' "$RESULTS/all"
+}
+
+ctest_results() {
+  local name status
+  while IFS='|' read -r name status; do
+    case $status in
+      run) result passed "$1/$name" ;;
+      notrun | disabled) result skipped "$1/$name" ;;
+      *) result failed "$1/$name" ;;
+    esac
+  done < <(sed -n 's/.*<testcase name="\([^"]*\)".* status="\([a-z]*\)".*/\1|\2/p' "$2")
+}
+
+# test_bats DIRECTORY: every .bats file in it.
+test_bats() {
+  local tap=$RESULTS/tap code=0 line
+  bats --tap --timing "$ROOT/$1" | tee "$tap" || code=$?
+  while IFS= read -r line; do
+    case $line in
+      'ok '*'# skip'*) result skipped "$1: ${line#ok * }" ;;
+      'ok '*) result passed "$1: ${line#ok * }" ;;
+      'not ok '*) result failed "$1: ${line#not ok * }" ;;
+    esac
+  done <"$tap"
+  ((code == 0)) || grep -q "^failed $1" "$RESULTS/all"
+}
+
+has_bats() { compgen -G "$ROOT/$1/*.bats" >/dev/null; }
+
+has_ctest() { # has_ctest PRESET LABEL
+  ctest --test-dir "$ROOT/build/$1" -N -L "^$2\$" | grep -q '^Total Tests: [1-9]'
+}
+
+test_unit() {
+  packages_need build
+  local CTEST_AS=(as_user) preset
+  for preset in debug asan; do
+    build_step "$preset" || return 1
+    test_ctest "$preset" 'unit|fuzz' || return 1
+  done
+}
+
+test_fuzz() {
+  packages_need build fuzz
+  local CTEST_AS=(as_user)
+  build_step fuzz || return 1
+  test_ctest fuzz fuzz
+}
+
+# test_labelled LABEL: by ctest where a build has such tests, by bats where the directory has such files.
+test_labelled() {
+  local CTEST_AS=() CTEST_JOBS=1 found=no
+  packages_need build run guest test
+  build_step debug || return 1
+  if has_ctest debug "$1"; then
+    found=yes
+    test_ctest debug "$1" || return 1
+  fi
+  if has_bats "tests/$1"; then
+    found=yes
+    test_bats "tests/$1" || return 1
+  fi
+  [[ $found == yes ]] || result skipped "$1: no tests of this suite in the tree"
+}
+
+test_replay() { test_labelled replay; }
+test_sim() { test_labelled sim; }
+
+test_integration() {
+  need_root 'test integration'
+  packages_need build run guest test
+  build_guest || return 1
+  test_labelled integration
+}
+
+test_e2e() {
+  need_root 'test e2e'
+  packages_need build run guest test
+  build_step release || return 1
+  build_guest || return 1
+  test_bats tests/e2e
+}
+
+test_docker() {
+  packages_need test
+  test_bats tests/docker
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "libcommon/cleanup.h"
+#include "tools/alkaidctl/command.h"
+
+static const struct ctl_command commands[] = {
+    {"tap", "show what is said on the node's bus, live", ctl_tap_main},
+    {"record", "write what is said on the bus to a capture file", ctl_record_main},
+    {"show", "print a capture file", ctl_show_main},
+    {"replay", "feed a journal or a capture to a service's core, offline", ctl_replay_main},
+    {"console", "attach the terminal to a VM's serial console", ctl_console_main},
+    {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},
+};
+
+int ctl_fail(int code, const char *command, const char *format, ...)
+{
+        va_list args;
+
+        (void)fprintf(stderr, "alkaidctl: %s: ", command);
+        va_start(args, format);
+        (void)vfprintf(stderr, format, args);
+        va_end(args);
+        (void)fputc('\n', stderr);
+        return code;
+}
+
+static void usage(FILE *out)
+{
+        (void)fputs("Usage: alkaidctl COMMAND [OPTION]... [OPERAND]...\n"
+                    "Looks into an Alkaid node: its bus, its services' decisions, its VMs.\n\nCommands:\n",
+                    out);
+        for (size_t i = 0; i < AK_ARRAY_SIZE(commands); i++)
+                (void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        (void)fputs("\n`alkaidctl COMMAND --help` tells the options of a command.\n"
+                    "As kubectl-nic it is the plugin behind `kubectl nic`.\n\n"
+                    "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 replay differs, 4 unreachable.\n",
+                    out);
+}
+
+static int unknown(const char *name)
+{
+        (void)fprintf(stderr, "alkaidctl: unknown command '%s'; `alkaidctl --help` lists them\n", name);
+        return CTL_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+        if (argc > 0 && strcmp(basename(argv[0]), "kubectl-nic") == 0)
+                return ctl_nic_main(argc, argv);
+        if (argc < 2) {
+                usage(stderr);
+                return CTL_USAGE;
+        }
+        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+                usage(stdout);
+                return CTL_OK;
+        }
+        if (strcmp(argv[1], "--version") == 0) {
+                (void)printf("alkaidctl %s\n", ALKAID_VERSION);
+                return CTL_OK;
+        }
+        for (size_t i = 0; i < AK_ARRAY_SIZE(commands); i++)
+                if (strcmp(argv[1], commands[i].name) == 0)
+                        return commands[i].run(argc - 1, argv + 1);
+        return unknown(argv[1]);
+}

@@ -8,8 +8,7 @@ build_presets=(debug release asan tsan fuzz coverage)
 build_preset() {
   local preset=$1
   shift
-  as_user cmake -S "$ROOT" --preset "$preset" >"$ROOT/build/configure-$preset.log" 2>&1 ||
-    { cat "$ROOT/build/configure-$preset.log" && return 1; }
+  as_user cmake -S "$ROOT" --preset "$preset"
   if (($#)); then
     as_user cmake --build "$ROOT/build/$preset" --target "$@"
   else

@@ -10,12 +10,16 @@ die() {
 say() { printf '%s\n' "$*"; }
 
 options_default() {
+  export ROOT STATE NAME PORT LIBVIRT INSTALL VERBOSE PRESET IMAGE_MIRRORS APT_UPDATED # see isolated()
   STATE=${ALKAID_DEV_STATE:-/var/lib/alkaid-dev}
   NAME=${ALKAID_DEV_NAME:-}
   PORT=${ALKAID_DEV_PORT:-}
   LIBVIRT=auto
   INSTALL=yes
   VERBOSE=no
+  PRESET=${ALKAID_DEV_PRESET:-release}
+  IMAGE_MIRRORS= # HOST=BASE, separated by blanks
+  APT_UPDATED=no
 }
 
 options_set() {
@@ -80,6 +84,21 @@ wait_for() {
   done
 }
 
+# isolated FUNCTION ARGUMENTS...: in a shell of its own. Needed because bash ignores `set -e` in all that is
+# called from a condition, so a caller that wants to know whether a function failed would make it carry on.
+isolated() { isolated_as '' "$@"; }
+
+as_user_function() { isolated_as as_user "$@"; }
+
+isolated_as() {
+  local as=$1
+  shift
+  # shellcheck disable=SC2016
+  $as bash -euo pipefail -c '
+    for part in "$ROOT"/dev.d/*.bash; do source "$part"; done
+    "$@"' dev "$@"
+}
+
 # step TITLE COMMAND...: runs it with its output in a log, shows that it goes on, and tells how long it took.
 # The log of a step that failed is printed.
 step() {
@@ -88,14 +107,14 @@ step() {
   start=$(now_ms)
   if [[ $VERBOSE == yes ]]; then
     say "== $title"
-    "$@" || die "$title: failed"
+    run_step "$@" || return
     say "== $title: $(seconds $(($(now_ms) - start)))"
     return
   fi
   log=$(mktemp "${TMPDIR:-/tmp}/alkaid-dev.XXXXXX")
   progress "$title" "$log" &
   ticker=$!
-  ("$@") >"$log" 2>&1 </dev/null || code=$?
+  run_step "$@" >"$log" 2>&1 </dev/null || code=$?
   kill "$ticker"
   wait "$ticker" 2>/dev/null || [[ $? == 143 ]]
   [[ ! -t 1 ]] || printf '\r\033[K'
@@ -109,17 +128,25 @@ step() {
   say "$title: $(seconds $(($(now_ms) - start)))"
 }
 
-# On a terminal one line that is rewritten, elsewhere a line each half minute.
+run_step() {
+  case $(type -t "$1") in
+    function) isolated "$@" ;;
+    *) "$@" ;;
+  esac
+}
+
+# On a terminal one line that is rewritten, elsewhere a line each half minute. It waits in a read that never
+# ends, not in a child that would outlive it.
 progress() {
-  local title=$1 log=$2 begin=$SECONDS last
+  local title=$1 log=$2 begin=$SECONDS last idle
+  exec {idle}<> <(:)
   while :; do
     if [[ -t 1 ]]; then
       last=$(tail -c 300 "$log" | tr -d '\000' | tr '\r' '\n' | tail -n 1 | tr -cd '[:print:]')
       printf '\r\033[K%s ... %d s  %s' "$title" $((SECONDS - begin)) "${last:0:60}"
-      sleep 0.5
+      read -r -t 0.5 -u "$idle" || continue
     else
-      sleep 30
-      say "$title ... $((SECONDS - begin)) s"
+      read -r -t 30 -u "$idle" || say "$title ... $((SECONDS - begin)) s"
     fi
   done
 }

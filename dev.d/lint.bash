@@ -86,14 +86,8 @@ cmd_lint() {
   packages_need build lint
   build_step release # for its flags and generated sources
   for check in format shell cppcheck tidy; do
-    step "lint: $check" as_user_lint "lint_$check" || failed+=("$check")
+    step "lint: $check" as_user_function "lint_$check" || failed+=("$check")
   done
   ((${#failed[@]} == 0)) || die "lint: failed: ${failed[*]}"
   say 'lint: clean'
-}
-
-# The checks are functions: run with the caller's identity they need a shell of that identity.
-as_user_lint() {
-  # shellcheck disable=SC2016
-  as_user bash -c 'set -euo pipefail; ROOT=$1; source "$ROOT/dev.d/lint.bash"; "$2"' lint "$ROOT" "$1"
 }

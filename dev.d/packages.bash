@@ -20,8 +20,6 @@ PACKAGES_test=(bats bats-assert bats-support expect socat jq iputils-ping)
 PACKAGES_fuzz=(clang 'libclang-rt-dev|libclang-rt-14-dev')
 PACKAGES_lint=(clang-format clang-tidy clang cppcheck shellcheck git)
 
-APT_UPDATED=no
-
 apt_update() {
   [[ $APT_UPDATED == no ]] || return 0
   step 'Package lists' apt-get -q update

@@ -12,6 +12,7 @@ cmd_test() {
   for suite in "${suites[@]}"; do
     [[ " ${test_suites[*]} " == *" $suite "* ]] || die "no suite '$suite': ${test_suites[*]} or all" 2
   done
+  export RESULTS
   RESULTS=$(mktemp -d "${TMPDIR:-/tmp}/alkaid-test.XXXXXX")
   trap 'rm -rf "$RESULTS"' EXIT
   : >"$RESULTS/all"
@@ -25,7 +26,7 @@ test_run() {
   local start
   start=$(now_ms)
   say "--- $1"
-  "test_$1" || result failed "$1: the suite did not run to its end"
+  isolated "test_$1" || result failed "$1: the suite did not run to its end"
   say "--- $1: $(seconds $(($(now_ms) - start)))"
 }
 
@@ -49,7 +50,7 @@ test_ctest() {
   rm -f "$xml"
   (cd "$ROOT" && "${CTEST_AS[@]}" ctest --test-dir "build/$1" -L "^($2)\$" --output-on-failure \
     --no-tests=error -j "${CTEST_JOBS:-$(nproc)}" --output-junit "$xml") || code=$?
-  [[ -f $xml ]] || return 1
+  [[ -f $xml ]] || die "ctest wrote no results"
   ctest_results "$1" "$xml"
   ((code == 0)) || grep -q '^failed ' "$RESULTS/all"
 }
@@ -89,15 +90,15 @@ test_unit() {
   packages_need build
   local CTEST_AS=(as_user) preset
   for preset in debug asan; do
-    build_step "$preset" || return 1
-    test_ctest "$preset" 'unit|fuzz' || return 1
+    build_step "$preset"
+    test_ctest "$preset" 'unit|fuzz'
   done
 }
 
 test_fuzz() {
   packages_need build fuzz
   local CTEST_AS=(as_user)
-  build_step fuzz || return 1
+  build_step fuzz
   test_ctest fuzz fuzz
 }
 
@@ -105,14 +106,14 @@ test_fuzz() {
 test_labelled() {
   local CTEST_AS=() CTEST_JOBS=1 found=no
   packages_need build run guest test
-  build_step debug || return 1
+  build_step debug
   if has_ctest debug "$1"; then
     found=yes
-    test_ctest debug "$1" || return 1
+    test_ctest debug "$1"
   fi
   if has_bats "tests/$1"; then
     found=yes
-    test_bats "tests/$1" || return 1
+    test_bats "tests/$1"
   fi
   [[ $found == yes ]] || result skipped "$1: no tests of this suite in the tree"
 }
@@ -123,15 +124,15 @@ test_sim() { test_labelled sim; }
 test_integration() {
   need_root 'test integration'
   packages_need build run guest test
-  build_guest || return 1
+  build_guest
   test_labelled integration
 }
 
 test_e2e() {
   need_root 'test e2e'
   packages_need build run guest test
-  build_step release || return 1
-  build_guest || return 1
+  build_step release
+  build_guest
   test_bats tests/e2e
 }
 

@@ -138,11 +138,11 @@ json_t *ctl_view_json(const struct ak_bus_frame *frame, uint64_t received_us)
 {
         char time[AK_RFC3339_SIZE], error[AK_SCHEMA_ERROR_SIZE];
         json_t *message = decode(frame, error);
-        json_t *out = json_pack("{s:s, s:s, s:s, s:o, s:I, s:b, s:s*}", "time", "", "publisher",
-                                frame->publisher, "topic", frame->topic, "epoch",
-                                json_sprintf("%016llx", (unsigned long long)frame->epoch), "seq",
-                                (json_int_t)frame->seq, "replayed", frame->replayed, "trace",
-                                frame->trace && *frame->trace ? frame->trace : NULL);
+        json_t *out = json_pack(
+            "{s:s, s:s, s:s, s:o, s:I, s:I, s:b, s:s*}", "time", "", "publisher", frame->publisher, "topic",
+            frame->topic, "epoch", json_sprintf("%016llx", (unsigned long long)frame->epoch), "seq",
+            (json_int_t)frame->seq, "sent_us", (json_int_t)frame->sent_us, "replayed", frame->replayed,
+            "trace", frame->trace && *frame->trace ? frame->trace : NULL);
 
         ak_rfc3339_format(received_us, true, time);
         json_object_set_new(out, "time", json_string(time));

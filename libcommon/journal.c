@@ -212,9 +212,8 @@ int ak_journal_reader_new(struct ak_journal_reader **out, const char *path)
 {
         AK_CLEANUP(ak_journal_reader_freep) struct ak_journal_reader *r = calloc(1, sizeof(*r));
 
-        if (!r || !(r->path = strdup(path)) || !(r->buffer = malloc(AK_JOURNAL_MAX_LINE)))
+        if (!r || !(r->path = strdup(path)))
                 return -ENOMEM;
-        r->size = AK_JOURNAL_MAX_LINE;
         r->file = fopen(path, "re");
         if (!r->file)
                 return -errno;
@@ -296,17 +295,37 @@ static const char *parse(json_t *json, struct ak_journal_line *out)
         return NULL;
 }
 
-/* Length of the next line without its newline, 0 at the end, -1 where it is too long. */
+static int grow(struct ak_journal_reader *r)
+{
+        size_t size = r->size ? 2 * r->size : 65536;
+        char *buffer = size <= AK_JOURNAL_MAX_LINE ? realloc(r->buffer, size) : NULL;
+
+        if (!buffer)
+                return size <= AK_JOURNAL_MAX_LINE ? -ENOMEM : -EMSGSIZE;
+        r->buffer = buffer;
+        r->size = size;
+        return 0;
+}
+
+/* Length of the next line, 0 at the end, -EMSGSIZE where it is too long. */
 static ssize_t next_line(struct ak_journal_reader *r)
 {
-        if (!fgets(r->buffer, (int)r->size, r->file))
-                return 0;
+        size_t len = 0;
+        int c = 0;
+
         r->line++;
-        size_t len = strlen(r->buffer);
-        if (len > 0 && r->buffer[len - 1] == '\n')
-                return (ssize_t)len;
-        r->torn = feof(r->file) != 0;
-        return r->torn ? 0 : -1;
+        while (c != '\n') {
+                int grown = len < r->size ? 0 : grow(r);
+                if (grown < 0)
+                        return grown;
+                c = getc_unlocked(r->file);
+                if (c == EOF) {
+                        r->torn = len > 0;
+                        return 0;
+                }
+                r->buffer[len++] = (char)c;
+        }
+        return (ssize_t)len;
 }
 
 int ak_journal_read(struct ak_journal_reader *r, struct ak_journal_line *out,
@@ -319,7 +338,7 @@ int ak_journal_read(struct ak_journal_reader *r, struct ak_journal_line *out,
         if (len == 0)
                 return ferror(r->file) ? -EIO : 0;
         if (len < 0)
-                return bad(r, "line too long", error);
+                return bad(r, len == -ENOMEM ? "out of memory" : "line too long", error);
         json_t *json = json_loadb(r->buffer, (size_t)len, JSON_REJECT_DUPLICATES, &why);
         if (!json)
                 return bad(r, why.text, error);

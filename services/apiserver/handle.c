@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a decoded request to its answer. No HTTP library in here. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "libcommon/clock.h"
+#include "services/apiserver/server_internal.h"
+
+/* A watch without timeoutSeconds ends after this long, spread so that clients do not come back all at once.
+ */
+#define WATCH_MIN_S 1800
+
+void api_call_deinit(struct api_call *call)
+{
+        if (!call->shared)
+                free(call->text);
+        for (size_t i = 0; i < call->warning_count; i++)
+                free(call->warnings[i]);
+        free(call->warnings);
+        call->watcher = api_watcher_free(call->watcher);
+        rest_request_deinit(&call->rest);
+}
+
+static void set_json(struct api_call *call, int code, const json_t *json)
+{
+        char *text = json ? json_dumps(json, call->rest.pretty ? JSON_INDENT(2) : JSON_COMPACT) : NULL;
+        size_t len = text ? strlen(text) : 0;
+        char *line = text ? realloc(text, len + 2) : NULL;
+
+        if (!line) {
+                free(text);
+                call->code = 500;
+                call->text = NULL;
+                call->text_len = 0;
+                return;
+        }
+        memcpy(line + len, "\n", 2);
+        call->code = (unsigned int)code;
+        call->text = line;
+        call->text_len = len + 1;
+        call->type = rest_form_content_type(REST_FORM_JSON);
+}
+
+static void set_status(struct api_call *call, int code, json_t *status)
+{
+        set_json(call, code, status);
+        json_decref(status);
+}
+
+void api_call_fail(struct api_call *call, int code, const char *reason, const char *message)
+{
+        set_status(call, code,
+                   api_status_failure(code, reason, call->rest.api.kind, call->rest.api.name, NULL, message));
+}
+
+void api_call_fail_as(struct api_call *call, const struct rest_error *error)
+{
+        set_status(call, error->code,
+                   api_status_failure(error->code, error->reason, error->kind, NULL, NULL, error->message));
+}
+
+/* ---- freshness ---- */
+
+static void fail_too_large(struct api_call *call, uint64_t current)
+{
+        char message[128];
+        json_t *status, *details;
+
+        (void)snprintf(message, sizeof(message), "Too large resource version: %" PRIu64 ", current: %" PRIu64,
+                       call->rest.resource_version, current);
+        status = api_status_failure(504, "Timeout", call->rest.api.kind, NULL, NULL, message);
+        details = json_object_get(status, "details");
+        if (!details && json_object_set_new(status, "details", json_object()) == 0)
+                details = json_object_get(status, "details");
+        (void)json_object_set_new(details, "causes",
+                                  json_pack("[{s:s, s:s}]", "reason", "ResourceVersionTooLarge", "message",
+                                            "Too large resource version"));
+        (void)json_object_set_new(details, "retryAfterSeconds", json_integer(1));
+        set_status(call, 504, status);
+}
+
+/* Reads are always of the latest state, which is fresh enough for everything but these. */
+static bool fresh_enough(struct api_call *call)
+{
+        const struct rest_request *r = &call->rest;
+        uint64_t current = api_core_resource_version(call->server->core);
+
+        if (r->freshness != REST_NOT_OLDER_THAN && r->freshness != REST_EXACT)
+                return true;
+        if (r->resource_version > current) {
+                fail_too_large(call, current);
+                return false;
+        }
+        if (r->freshness == REST_EXACT && r->resource_version < current) {
+                api_call_fail(call, 410, "Expired", "The resourceVersion for the provided list is too old.");
+                return false;
+        }
+        return true;
+}
+
+/* ---- objects ---- */
+
+static bool takes_body(const struct api_request *api)
+{
+        return api->verb == API_CREATE || api->verb == API_UPDATE || api->verb == API_PATCH;
+}
+
+/* DeleteOptions of the query, where the body does not say. */
+static int delete_options(const struct rest_request *r, json_t **body)
+{
+        if (!*body)
+                *body = json_pack("{s:s, s:s}", "kind", "DeleteOptions", "apiVersion", "v1");
+        if (!*body)
+                return -ENOMEM;
+        if (r->grace_seconds >= 0 && !json_object_get(*body, "gracePeriodSeconds") &&
+            json_object_set_new(*body, "gracePeriodSeconds", json_integer(r->grace_seconds)) < 0)
+                return -ENOMEM;
+        if (r->propagation && !json_object_get(*body, "propagationPolicy") &&
+            json_object_set_new(*body, "propagationPolicy", json_string(r->propagation)) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
+static bool body_says_dry_run(const json_t *body)
+{
+        const char *first = json_string_value(json_array_get(json_object_get(body, "dryRun"), 0));
+
+        return first && strcmp(first, "All") == 0;
+}
+
+static int check_type(struct api_call *call, struct rest_error *error)
+{
+        if (call->rest.api.verb == API_PATCH)
+                return rest_patch_type(call->content_type, &call->rest.api.patch_type, error);
+        return call->body_len > 0 ? rest_body_type(call->content_type, error) : 0;
+}
+
+/* Parses what was sent; *body stays NULL where nothing was. */
+static int read_body(struct api_call *call, json_t **body)
+{
+        struct api_request *api = &call->rest.api;
+        struct rest_error error = {.kind = api->kind};
+        bool deletes = api->verb == API_DELETE || api->verb == API_DELETE_COLLECTION;
+        int rc = 0;
+
+        if (!takes_body(api) && !deletes)
+                return 0;
+        rc = check_type(call, &error);
+        if (rc == 0 && call->body_len > 0)
+                rc = rest_parse_body(call->body, call->body_len, api->field_validation == API_FIELDS_STRICT,
+                                     body, &error);
+        else if (rc == 0 && takes_body(api)) {
+                rest_error_set(&error, 400, "BadRequest", "the request has no body");
+                rc = -EINVAL;
+        }
+        if (rc < 0)
+                api_call_fail_as(call, &error);
+        else if (deletes) {
+                api->dry_run = api->dry_run || body_says_dry_run(*body);
+                rc = delete_options(&call->rest, body);
+        }
+        return rc;
+}
+
+static bool allowed(struct api_call *call, const json_t *body)
+{
+        const struct api_request *api = &call->rest.api;
+        const char *name =
+            api->verb == API_CREATE && !*api->name && body ? api_object_meta(body, "name") : api->name;
+        char message[1024];
+
+        if (auth_allowed(&call->user, &call->rest, name))
+                return true;
+        auth_refusal(&call->user, &call->rest, message, sizeof(message));
+        api_call_fail(call, 403, "Forbidden", message);
+        return false;
+}
+
+static bool choose_form(struct api_call *call, enum rest_form *form)
+{
+        unsigned int offers = 1U << REST_FORM_JSON | 1U << REST_FORM_TABLE;
+
+        if (rest_accept(call->accept, offers, form) == 0)
+                return true;
+        api_call_fail(
+            call, 406, "NotAcceptable",
+            "only application/json, plain or as a Table, can be produced, and the Accept header allows "
+            "neither");
+        return false;
+}
+
+static void set_result(struct api_call *call, struct api_result *result, enum rest_form form)
+{
+        if (form == REST_FORM_TABLE && result->code < 300) {
+                json_t *table = api_table(call->rest.api.kind, result->object, call->rest.include_object,
+                                          call->rest.api.real_us);
+
+                set_json(call, result->code, table);
+                json_decref(table);
+        } else {
+                set_json(call, result->code, result->object);
+        }
+        call->warnings = AK_STEAL(result->warnings);
+        call->warning_count = result->warning_count;
+        result->warning_count = 0;
+}
+
+static void handle_objects(struct api_call *call)
+{
+        struct api_request *api = &call->rest.api;
+        struct api_result result = {0};
+        enum rest_form form = REST_FORM_JSON;
+        json_t *body = NULL;
+
+        if (!choose_form(call, &form) || read_body(call, &body) < 0 || !allowed(call, body) ||
+            !fresh_enough(call)) {
+                json_decref(body);
+                return;
+        }
+        api->body = body;
+        if (api_core_handle(call->server->core, api, &result) < 0) {
+                api_call_fail(call, 503, "ServiceUnavailable",
+                              "the server is out of memory; try again later");
+        } else {
+                api_server_take_changes(call->server, &result);
+                set_result(call, &result, form);
+        }
+        api_result_deinit(&result);
+        api->body = NULL;
+        json_decref(body);
+        call->wait_for = api_commit_pending(call->server->commit);
+}
+
+/* ---- watches ---- */
+
+static enum api_event_form event_form(const struct rest_request *r, enum rest_form form)
+{
+        if (form != REST_FORM_TABLE)
+                return API_EVENT_OBJECT;
+        if (strcmp(r->include_object, "Object") == 0)
+                return API_EVENT_TABLE_OBJECT;
+        return strcmp(r->include_object, "None") == 0 ? API_EVENT_TABLE_NONE : API_EVENT_TABLE_METADATA;
+}
+
+/* All objects that match, for a watch that begins with them. 0, or -EINVAL with the answer set. */
+static int list_initial(struct api_call *call, json_t **items)
+{
+        struct api_request list = call->rest.api;
+        struct api_result result = {0};
+        int rc = 0;
+
+        list.limit = 0;
+        list.continue_token = NULL;
+        if (api_core_handle(call->server->core, &list, &result) < 0) {
+                api_call_fail(call, 503, "ServiceUnavailable",
+                              "the server is out of memory; try again later");
+                return -EINVAL;
+        }
+        if (result.code == 200) {
+                *items = json_incref(json_object_get(result.object, "items"));
+        } else {
+                set_json(call, result.code, result.object);
+                rc = -EINVAL;
+        }
+        api_result_deinit(&result);
+        return rc;
+}
+
+static bool wants_initial(const struct rest_request *r)
+{
+        if (r->initial_events_set)
+                return r->initial_events;
+        return r->freshness != REST_NOT_OLDER_THAN;
+}
+
+static uint64_t watch_deadline(const struct rest_request *r, uint64_t now_us, uint64_t salt)
+{
+        uint64_t seconds = r->timeout_seconds ? r->timeout_seconds : WATCH_MIN_S + salt % WATCH_MIN_S;
+
+        return now_us + seconds * 1000 * 1000;
+}
+
+static void start_watch(struct api_call *call, struct api_watch_options *o)
+{
+        char error[256] = "";
+        int rc = api_watcher_new(&call->watcher, call->server->hub, o, ak_clock_monotonic_us(), error);
+
+        if (rc == -EINVAL) {
+                api_call_fail(call, 400, "BadRequest", error);
+                return;
+        }
+        if (rc < 0) {
+                api_call_fail(call, 503, "ServiceUnavailable",
+                              "the server is out of memory; try again later");
+                return;
+        }
+        call->code = 200;
+        call->type = rest_form_content_type(REST_FORM_JSON);
+        call->wait_for = api_commit_pending(call->server->commit);
+}
+
+static void handle_watch(struct api_call *call, void (*wake)(void *arg), void *arg)
+{
+        const struct rest_request *r = &call->rest;
+        struct api_watch_options o = {.kind = r->api.kind,
+                                      .name_space = r->api.name_space,
+                                      .labels = r->api.label_selector,
+                                      .fields = r->api.field_selector,
+                                      .bookmarks = r->bookmarks,
+                                      .wake = wake,
+                                      .arg = arg};
+        uint64_t now_us = ak_clock_monotonic_us();
+        enum rest_form form;
+
+        if (!choose_form(call, &form) || !allowed(call, NULL) || !fresh_enough(call))
+                return;
+        o.form = event_form(r, form);
+        o.deadline_us = watch_deadline(r, now_us, now_us);
+        o.after = r->freshness == REST_NOT_OLDER_THAN ? r->resource_version
+                                                      : api_core_resource_version(call->server->core);
+        if (wants_initial(r)) {
+                o.after = api_core_resource_version(call->server->core);
+                o.initial_end = r->initial_events_set;
+                if (list_initial(call, &o.initial) < 0)
+                        return;
+        }
+        start_watch(call, &o);
+        json_decref(o.initial);
+}
+
+void api_handle(struct api_call *call, void (*wake)(void *arg), void *arg)
+{
+        struct rest_request *r = &call->rest;
+
+        r->api.user = call->user;
+        r->api.real_us = ak_clock_realtime_us();
+        switch (r->target) {
+        case REST_OBJECTS:
+                handle_objects(call);
+                break;
+        case REST_WATCH:
+                handle_watch(call, wake, arg);
+                break;
+        case REST_ATTACH:
+        case REST_LOG:
+                api_call_fail(call, 501, "NotImplemented", "the console is not served yet");
+                break;
+        default:
+                api_docs_answer(call->server->docs, call);
+        }
+}

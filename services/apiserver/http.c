@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTPS: libmicrohttpd driven by our loop through its epoll descriptor.
+ *
+ * One request goes so: the request line is decoded at once, the identity is taken from the connection's
+ * certificate (once per connection), the body is collected within its bounds, api_handle() makes the answer,
+ * and where that depends on a batch that is not durable yet, the connection is suspended until it is. A watch
+ * is an answer without an end whose content callback reads the watcher; while there is nothing to read, the
+ * connection is suspended too. libmicrohttpd does not look at suspended connections, so a second epoll set
+ * watches theirs for the peer's hang-up.
+ */
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "libcommon/clock.h"
+#include "services/apiserver/server_internal.h"
+
+#define CONNECTION_MEMORY (64 * 1024) /* request line and headers */
+#define HANDSHAKE_S       20          /* until a connection has shown who it is */
+#define STREAM_BLOCK      (32 * 1024)
+#define MAX_BODIES        ((size_t)256 << 20) /* all bodies being collected */
+#define TLS_PRIORITY      "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
+/* Of one TCP connection. */
+struct connection {
+        struct auth_identity identity;
+        bool identified; /* tried; identity.verified says with what result */
+};
+
+enum state {
+        STATE_NEW,     /* nothing but the URI */
+        STATE_BODY,    /* headers seen */
+        STATE_WAITING, /* answered, but for the commit; suspended */
+        STATE_READY,   /* to be queued */
+        STATE_QUEUED,
+};
+
+struct request {
+        struct api_http *http;
+        struct MHD_Connection *mhd;
+        struct connection *connection;
+        char *uri;
+        const char *method;
+        struct api_call call;
+        enum state state;
+        bool refused; /* the answer is there already; the body is read and dropped */
+        bool suspended, hung_up, watched_fd;
+        char *body;
+        size_t body_len, body_size;
+        uint64_t seen; /* bytes of body, kept or not */
+        uint64_t started_us;
+        struct request *next_waiting;
+        struct request *prev, *next; /* streams */
+};
+
+struct api_http {
+        struct api_server *server;
+        struct MHD_Daemon *daemon;
+        int hangup_fd;
+        size_t bodies;
+        struct request *waiting, **waiting_end; /* for a commit, in order of their batch */
+        struct request *streams;
+        struct ak_ratelimit noise;
+        bool stopping;
+};
+
+/* ---- suspended requests ---- */
+
+static void suspend(struct request *r)
+{
+        MHD_suspend_connection(r->mhd);
+        r->suspended = true;
+}
+
+static void resume(struct request *r)
+{
+        if (r->suspended) {
+                r->suspended = false;
+                MHD_resume_connection(r->mhd);
+        }
+}
+
+static int connection_fd(struct request *r)
+{
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+        return info ? info->connect_fd : -1;
+}
+
+/* One-shot, because a hang-up ends the stream anyway. */
+static void watch_hangup(struct request *r)
+{
+        struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = r};
+
+        if (!r->watched_fd)
+                r->watched_fd = epoll_ctl(r->http->hangup_fd, EPOLL_CTL_ADD, connection_fd(r), &event) == 0;
+}
+
+static void unwatch_hangup(struct request *r)
+{
+        if (r->watched_fd)
+                (void)epoll_ctl(r->http->hangup_fd, EPOLL_CTL_DEL, connection_fd(r), NULL);
+        r->watched_fd = false;
+}
+
+void api_http_hangups(struct api_http *http)
+{
+        struct epoll_event events[64];
+        int n = epoll_wait(http->hangup_fd, events, AK_ARRAY_SIZE(events), 0);
+
+        for (int i = 0; i < n; i++) {
+                struct request *r = events[i].data.ptr;
+
+                r->hung_up = true;
+                resume(r);
+        }
+}
+
+void api_http_committed(struct api_http *http, uint64_t batch)
+{
+        struct request *r;
+
+        while ((r = http->waiting) && r->call.wait_for <= batch) {
+                http->waiting = r->next_waiting;
+                if (!http->waiting)
+                        http->waiting_end = &http->waiting;
+                r->state = STATE_READY;
+                resume(r);
+        }
+}
+
+static void wait_for_commit(struct request *r)
+{
+        struct api_http *http = r->http;
+
+        r->state = STATE_WAITING;
+        r->next_waiting = NULL;
+        *http->waiting_end = r;
+        http->waiting_end = &r->next_waiting;
+        suspend(r);
+}
+
+/* ---- streams ---- */
+
+static void on_wake(void *arg)
+{
+        resume(arg);
+}
+
+static ssize_t read_watch(void *arg, uint64_t pos, char *buf, size_t max)
+{
+        struct request *r = arg;
+        ssize_t n;
+
+        (void)pos;
+        if (r->hung_up)
+                return MHD_CONTENT_READER_END_WITH_ERROR;
+        n = api_watcher_read(r->call.watcher, buf, max, ak_clock_monotonic_us(), ak_clock_realtime_us());
+        if (n == API_WATCH_END)
+                return MHD_CONTENT_READER_END_OF_STREAM;
+        if (n == 0) {
+                watch_hangup(r);
+                suspend(r);
+        }
+        return n;
+}
+
+/* ---- answers ---- */
+
+static void add_header(struct MHD_Response *response, const char *name, const char *value)
+{
+        (void)MHD_add_response_header(response, name, value);
+}
+
+/* Warning: 299 - "text"; what has no place in a quoted string is left out. */
+static void add_warning(struct MHD_Response *response, const char *text)
+{
+        char value[512] = "299 - \"";
+        size_t len = strlen(value);
+
+        for (; *text && len < sizeof(value) - 3; text++) {
+                if ((unsigned char)*text < 0x20 || *text == 0x7f)
+                        continue;
+                if (*text == '"' || *text == '\\')
+                        value[len++] = '\\';
+                value[len++] = *text;
+        }
+        value[len++] = '"';
+        value[len] = '\0';
+        add_header(response, "Warning", value);
+}
+
+static struct MHD_Response *make_response(struct request *r)
+{
+        struct api_call *call = &r->call;
+
+        if (call->watcher)
+                return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_watch, r, NULL);
+        if (call->shared)
+                return MHD_create_response_from_buffer(call->text_len, call->text, MHD_RESPMEM_PERSISTENT);
+        return MHD_create_response_from_buffer(call->text_len, AK_STEAL(call->text), MHD_RESPMEM_MUST_FREE);
+}
+
+static void add_headers(struct MHD_Response *response, const struct request *r)
+{
+        const struct api_call *call = &r->call;
+
+        if (call->type)
+                add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, call->type);
+        add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache, private");
+        if (call->code == 429 || call->code == 503 || call->code == 504)
+                add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+        if (call->code == 405)
+                add_header(response, MHD_HTTP_HEADER_ALLOW, "GET, POST, PUT, PATCH, DELETE");
+        for (size_t i = 0; i < call->warning_count; i++)
+                add_warning(response, call->warnings[i]);
+}
+
+static void log_request(const struct request *r)
+{
+        bool reads = strcmp(r->method, "GET") == 0;
+
+        ak_log(r->call.code >= 500 ? AK_LOG_WARN
+               : reads             ? AK_LOG_DEBUG
+                                   : AK_LOG_INFO,
+               "request", "method", r->method, "path", r->uri, "user", r->call.user.name, "code",
+               AK_FMT("%u", r->call.code), "us",
+               AK_FMT("%llu", (unsigned long long)(ak_clock_monotonic_us() - r->started_us)), NULL);
+}
+
+static enum MHD_Result queue_answer(struct request *r)
+{
+        struct MHD_Response *response = make_response(r);
+        enum MHD_Result result;
+
+        if (!response)
+                return MHD_NO;
+        add_headers(response, r);
+        log_request(r);
+        r->state = STATE_QUEUED;
+        if (r->call.watcher) {
+                r->next = r->http->streams;
+                if (r->next)
+                        r->next->prev = r;
+                r->http->streams = r;
+        }
+        result = MHD_queue_response(r->mhd, r->call.code, response);
+        MHD_destroy_response(response);
+        return result;
+}
+
+/* ---- who asks ---- */
+
+static void identify(struct request *r)
+{
+        const union MHD_ConnectionInfo *info;
+        struct connection *c = r->connection;
+
+        if (!c->identified) {
+                c->identified = true;
+                info = MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+                if (info && auth_identify(info->tls_session, &c->identity) == 0)
+                        (void)MHD_set_connection_option(
+                            r->mhd, MHD_CONNECTION_OPTION_TIMEOUT,
+                            (unsigned int)(r->http->server->options->idle_timeout_us / 1000000));
+        }
+        if (c->identity.verified && c->identity.expires > time(NULL)) {
+                r->call.user.name = c->identity.name;
+                r->call.user.groups = (const char *const *)c->identity.groups;
+        }
+}
+
+/* ---- requests ---- */
+
+static const char *header(struct request *r, const char *name)
+{
+        return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
+}
+
+static void refuse(struct request *r, int code, const char *reason, const char *message)
+{
+        r->refused = true;
+        api_call_fail(&r->call, code, reason, message);
+}
+
+/* What can be said before the body is read. A create is checked again once its body tells the name. */
+static void check_access(struct request *r)
+{
+        const struct rest_request *rest = &r->call.rest;
+        const char *name = rest->api.name;
+        char message[1024];
+
+        if (rest_is_public(rest))
+                return;
+        if (!r->call.user.name) {
+                refuse(r, 401, "Unauthorized", "Unauthorized");
+                return;
+        }
+        if (rest->target == REST_OBJECTS && rest->api.verb == API_CREATE && !*name &&
+            strncmp(r->call.user.name, AUTH_NODE_PREFIX, strlen(AUTH_NODE_PREFIX)) == 0)
+                name = r->call.user.name + strlen(AUTH_NODE_PREFIX);
+        if (auth_allowed(&r->call.user, rest, name))
+                return;
+        auth_refusal(&r->call.user, rest, message, sizeof(message));
+        refuse(r, 403, "Forbidden", message);
+}
+
+static void begin(struct request *r)
+{
+        struct rest_error error;
+        int rc;
+
+        identify(r);
+        rc = rest_decode(r->method, r->uri, &r->call.rest, &error);
+        if (rc == 0) {
+                check_access(r);
+        } else if (!r->call.user.name) {
+                refuse(r, 401, "Unauthorized", "Unauthorized");
+        } else if (rc == -EINVAL) {
+                r->refused = true;
+                api_call_fail_as(&r->call, &error);
+        } else {
+                refuse(r, 503, "ServiceUnavailable", "the server is out of memory; try again later");
+        }
+}
+
+static void refuse_too_large(struct request *r)
+{
+        char message[128];
+
+        if (r->refused)
+                return;
+        (void)snprintf(message, sizeof(message), "the request's body is too large: the limit is %llu bytes",
+                       (unsigned long long)r->http->server->options->max_body);
+        refuse(r, 413, "RequestEntityTooLarge", message);
+}
+
+static uint64_t content_length(struct request *r)
+{
+        const char *text = header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+        return text ? strtoull(text, NULL, 10) : 0;
+}
+
+static enum MHD_Result on_headers(struct request *r)
+{
+        uint64_t limit = r->http->server->options->max_body;
+        uint64_t length = content_length(r);
+
+        r->started_us = ak_clock_monotonic_us();
+        r->state = STATE_BODY;
+        begin(r);
+        if (length > limit)
+                refuse_too_large(r);
+        /* A body of a bearable size is read and dropped, so that the client gets to read the answer. */
+        return length > 4 * limit ? queue_answer(r) : MHD_YES;
+}
+
+static bool grow_body(struct request *r, size_t needed)
+{
+        size_t size = r->body_size ? r->body_size : 4096;
+        char *body;
+
+        while (size < needed)
+                size *= 2;
+        if (size == r->body_size)
+                return true;
+        if (r->http->bodies + size - r->body_size > MAX_BODIES)
+                return false;
+        body = realloc(r->body, size);
+        if (!body)
+                return false;
+        r->http->bodies += size - r->body_size;
+        r->body = body;
+        r->body_size = size;
+        return true;
+}
+
+static void drop_body(struct request *r)
+{
+        r->http->bodies -= r->body_size;
+        free(AK_STEAL(r->body));
+        r->body_len = r->body_size = 0;
+}
+
+static enum MHD_Result on_data(struct request *r, const char *data, size_t *size)
+{
+        uint64_t limit = r->http->server->options->max_body;
+        size_t n = *size;
+
+        *size = 0;
+        r->seen += n;
+        if (r->seen > 4 * limit)
+                return MHD_NO;
+        if (r->seen > limit)
+                refuse_too_large(r);
+        if (r->refused)
+                return MHD_YES;
+        if (!grow_body(r, r->body_len + n)) {
+                refuse(r, 429, "TooManyRequests", "too many large requests at once; try again");
+                drop_body(r);
+                return MHD_YES;
+        }
+        memcpy(r->body + r->body_len, data, n);
+        r->body_len += n;
+        return MHD_YES;
+}
+
+static enum MHD_Result on_complete(struct request *r)
+{
+        struct api_call *call = &r->call;
+
+        if (!r->refused) {
+                call->accept = header(r, MHD_HTTP_HEADER_ACCEPT);
+                call->content_type = header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
+                call->body = r->body;
+                call->body_len = r->body_len;
+                api_handle(call, on_wake, r);
+                drop_body(r);
+        }
+        if (call->wait_for) {
+                wait_for_commit(r);
+                return MHD_YES;
+        }
+        return queue_answer(r);
+}
+
+static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
+                                 const char *version, const char *data, size_t *data_size, void **context)
+{
+        struct request *r = *context;
+
+        (void)arg;
+        (void)mhd;
+        (void)url;
+        (void)version;
+        if (!r)
+                return MHD_NO;
+        r->method = method;
+        switch (r->state) {
+        case STATE_NEW:
+                return on_headers(r);
+        case STATE_BODY:
+                return *data_size > 0 ? on_data(r, data, data_size) : on_complete(r);
+        case STATE_READY:
+                return queue_answer(r);
+        default:
+                return MHD_YES;
+        }
+}
+
+/* The first that is heard of a request; its result is *context above. */
+static void *on_uri(void *arg, const char *uri, struct MHD_Connection *mhd)
+{
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        struct api_http *http = arg;
+        struct request *r;
+
+        if (!info || !info->socket_context)
+                return NULL;
+        r = calloc(1, sizeof(*r));
+        if (!r)
+                return NULL;
+        r->http = http;
+        r->mhd = mhd;
+        r->connection = info->socket_context;
+        r->call.server = http->server;
+        r->uri = strdup(uri);
+        if (!r->uri) {
+                free(r);
+                return NULL;
+        }
+        return r;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
+                         enum MHD_RequestTerminationCode reason)
+{
+        struct request *r = *context;
+
+        (void)arg;
+        (void)mhd;
+        (void)reason;
+        *context = NULL;
+        if (!r)
+                return;
+        unwatch_hangup(r);
+        if (r->prev)
+                r->prev->next = r->next;
+        else if (r->http->streams == r)
+                r->http->streams = r->next;
+        if (r->next)
+                r->next->prev = r->prev;
+        drop_body(r);
+        api_call_deinit(&r->call);
+        free(r->uri);
+        free(r);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+        struct connection *c = *context;
+
+        (void)arg;
+        (void)mhd;
+        if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+                *context = calloc(1, sizeof(struct connection));
+        } else if (c) {
+                auth_identity_deinit(&c->identity);
+                free(c);
+                *context = NULL;
+        }
+}
+
+static void on_noise(void *arg, const char *format, va_list ap)
+{
+        struct api_http *http = arg;
+        uint32_t suppressed = 0;
+        char text[256];
+
+        if (!ak_ratelimit_pass(&http->noise, ak_clock_monotonic_us(), &suppressed))
+                return;
+        (void)vsnprintf(text, sizeof(text), format, ap);
+        text[strcspn(text, "\n")] = '\0';
+        ak_log(AK_LOG_DEBUG, "http_library", "message", text, "suppressed", AK_FMT("%u", suppressed), NULL);
+}
+
+/* ---- the daemon ---- */
+
+static struct MHD_Daemon *start_daemon(struct api_http *http, int listen_fd)
+{
+        const struct api_server *s = http->server;
+        struct MHD_OptionItem options[] = {
+            {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_noise, http},
+            {MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL},
+            {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)s->options->max_connections, NULL},
+            {MHD_OPTION_CONNECTION_TIMEOUT, HANDSHAKE_S, NULL},
+            {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
+            {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, http},
+            {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, http},
+            {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_uri, http},
+            {MHD_OPTION_HTTPS_MEM_KEY, 0, s->pki.server_key},
+            {MHD_OPTION_HTTPS_MEM_CERT, 0, s->pki.server_cert},
+            {MHD_OPTION_HTTPS_MEM_TRUST, 0, s->pki.ca_cert},
+            {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITY},
+            {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},
+            {MHD_OPTION_END, 0, NULL},
+        };
+
+        return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
+                                    MHD_USE_ERROR_LOG,
+                                0, NULL, NULL, on_access, http, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+}
+
+int api_http_new(struct api_http **out, struct api_server *server, int listen_fd)
+{
+        struct api_http *http = calloc(1, sizeof(*http));
+
+        if (!http)
+                return -ENOMEM;
+        http->server = server;
+        http->waiting_end = &http->waiting;
+        http->noise = (struct ak_ratelimit){.interval_us = 10 * 1000 * 1000, .burst = 20};
+        http->hangup_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (http->hangup_fd >= 0)
+                http->daemon = start_daemon(http, listen_fd);
+        if (!http->daemon) {
+                if (http->hangup_fd >= 0)
+                        (void)close(http->hangup_fd);
+                free(http);
+                return -EIO;
+        }
+        *out = http;
+        return 0;
+}
+
+static size_t connections(const struct api_http *http)
+{
+        const union MHD_DaemonInfo *info =
+            MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+        return info ? info->num_connections : 0;
+}
+
+/* Lets answers that are on their way out leave, for at most this long. */
+static void drain(struct api_http *http, uint64_t limit_us)
+{
+        uint64_t deadline_us = ak_clock_monotonic_us() + limit_us;
+
+        while (http->streams && ak_clock_monotonic_us() < deadline_us) {
+                struct pollfd fd = {.fd = api_http_poll_fd(http), .events = POLLIN};
+
+                (void)poll(&fd, 1, 20);
+                (void)MHD_run(http->daemon);
+        }
+        (void)MHD_run(http->daemon);
+}
+
+struct api_http *api_http_free(struct api_http *http)
+{
+        if (!http)
+                return NULL;
+        ak_log(AK_LOG_DEBUG, "http_stop", "connections", AK_FMT("%zu", connections(http)), NULL);
+        (void)close(MHD_quiesce_daemon(http->daemon));
+        api_http_committed(http, UINT64_MAX);
+        for (struct request *r = http->streams; r; r = r->next)
+                resume(r);
+        drain(http, 2 * 1000 * 1000);
+        MHD_stop_daemon(http->daemon);
+        (void)close(http->hangup_fd);
+        free(http);
+        return NULL;
+}
+
+int api_http_poll_fd(const struct api_http *http)
+{
+        return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+}
+
+int api_http_hangup_fd(const struct api_http *http)
+{
+        return http->hangup_fd;
+}
+
+uint64_t api_http_timeout_us(const struct api_http *http)
+{
+        MHD_UNSIGNED_LONG_LONG ms;
+
+        return MHD_get_timeout(http->daemon, &ms) == MHD_YES ? (uint64_t)ms * 1000 : UINT64_MAX;
+}
+
+bool api_http_run(struct api_http *http)
+{
+        (void)MHD_run(http->daemon);
+        return api_http_timeout_us(http) > 0;
+}

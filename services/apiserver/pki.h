@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server's certificates: a CA of its own, made at the first start, and what it signs: the server's
+ * certificate, one for the administrator and one for the node. All in one directory of mode 0700, every file
+ * 0600, written whole or not at all.
+ *
+ *   ca.key ca.crt             10 years
+ *   server.key server.crt     1 year; made anew when the names change or 30 days before the end
+ *   admin.key admin.crt       CN admin, O system:masters; likewise
+ *   node.key node.crt         CN system:node:NAME, O system:nodes; likewise
+ *   admin.kubeconfig node.kubeconfig
+ *
+ * A key is always written before its certificate: a certificate without the matching key means that a start
+ * was cut off, and the pair is made anew.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "libcommon/cleanup.h"
+
+#define PKI_ERROR_SIZE 512
+
+struct pki_config {
+        const char *dir;
+        const char *const *names; /* of the server: DNS names and IP addresses; NULL-terminated */
+        const char *node_name;
+        time_t now;
+};
+
+struct pki {
+        char *dir;
+        /* PEM texts, for the TLS library and the kubeconfigs. */
+        char *ca_cert, *server_cert, *server_key;
+        char *admin_cert, *admin_key, *node_cert, *node_key;
+};
+
+/* Makes what is missing, renews what is about to run out. 0 or negative errno; error names file and remedy.
+ */
+int pki_load(struct pki *out, const struct pki_config *config, char error[PKI_ERROR_SIZE]);
+void pki_deinit(struct pki *pki);
+
+/* Writes admin.kubeconfig and node.kubeconfig for the server at `url`. */
+int pki_write_kubeconfigs(const struct pki *pki, const char *url, char error[PKI_ERROR_SIZE]);
+
+/* Makes a directory (and its parents) with mode 0700 where absent; -EPERM where others may write to it. */
+int pki_make_dir(const char *path, char error[PKI_ERROR_SIZE]);
+/* Replaces DIR/NAME atomically, mode 0600, on the disk when it returns 0. */
+int pki_write_file(const char *dir, const char *name, const char *text, char error[PKI_ERROR_SIZE]);
+/* 0 and malloc'd text, -ENOENT, or another error. At most 1 MiB. */
+int pki_read_file(const char *dir, const char *name, char **out, char error[PKI_ERROR_SIZE]);

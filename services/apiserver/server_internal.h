@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the shell's files share: server.c builds and turns, http.c speaks HTTP, handle.c answers. */
+#pragma once
+
+#include <czmq.h>
+#include <microhttpd.h>
+
+#include "libcommon/log.h"
+#include "services/apiserver/auth.h"
+#include "services/apiserver/commit.h"
+#include "services/apiserver/core.h"
+#include "services/apiserver/pki.h"
+#include "services/apiserver/rest.h"
+#include "services/apiserver/server.h"
+#include "services/apiserver/watch.h"
+
+struct api_http;
+struct api_docs;
+struct api_consoles;
+
+struct api_server {
+        const struct api_options *options;
+        zloop_t *loop;
+        struct api_store *store;
+        struct api_core *core;
+        struct api_commit *commit;
+        struct api_hub *hub;
+        struct pki pki;
+        struct api_docs *docs;
+        struct api_http *http;
+        struct api_consoles *consoles;
+        int signal_fd;
+        int timer_id; /* -1 = none */
+        uint64_t timer_due_us;
+        uint64_t core_due_us; /* real time; 0 = not before the next change */
+        bool changed;         /* since the last api_core_tick() */
+        bool stopping;
+        int exit_code;
+};
+
+/* Ends a turn of the loop: time-driven work, the next batch, pending HTTP, the next timer. Every callback of
+ * the loop calls it last. */
+void api_server_turn(struct api_server *s);
+/* Stops the process's work at once: what cannot be made durable must not be answered. */
+void api_server_fail(struct api_server *s, int exit_code);
+/* Takes over the changes of a result. A failure is fatal to the process. */
+void api_server_take_changes(struct api_server *s, const struct api_result *result);
+
+/* ---- handle.c ---- */
+
+/* One request, decoded, and its answer. */
+struct api_call {
+        struct api_server *server;
+        /* in */
+        struct rest_request rest;
+        struct api_user user;
+        const char *accept, *content_type;
+        const char *body;
+        size_t body_len;
+        /* out */
+        unsigned int code;
+        char *text; /* malloc'd, unless `shared` */
+        size_t text_len;
+        bool shared;
+        const char *type; /* Content-Type */
+        char **warnings;
+        size_t warning_count;
+        uint64_t wait_for; /* batch that must be durable first; 0 = none */
+        struct api_watcher *watcher;
+};
+
+void api_handle(struct api_call *call, void (*wake)(void *arg), void *arg);
+/* Answers with a Status instead. */
+void api_call_fail(struct api_call *call, int code, const char *reason, const char *message);
+void api_call_fail_as(struct api_call *call, const struct rest_error *error);
+void api_call_deinit(struct api_call *call);
+
+/* ---- docs.c: discovery, OpenAPI, version, health ---- */
+
+int api_docs_new(struct api_docs **out);
+struct api_docs *api_docs_free(struct api_docs *docs);
+void api_docs_answer(struct api_docs *docs, struct api_call *call);
+
+/* ---- http.c ---- */
+
+int api_http_new(struct api_http **out, struct api_server *server, int listen_fd);
+/* Ends all connections; watches end as at a timeout. */
+struct api_http *api_http_free(struct api_http *http);
+int api_http_poll_fd(const struct api_http *http);
+int api_http_hangup_fd(const struct api_http *http);
+/* Does what is due without blocking; false when there is more to do at once. */
+bool api_http_run(struct api_http *http);
+/* Closed connections of waiting streams. */
+void api_http_hangups(struct api_http *http);
+/* Answers those who waited for this batch or an earlier one. */
+void api_http_committed(struct api_http *http, uint64_t batch);
+/* Microseconds until api_http_run() is needed though nothing arrives; UINT64_MAX = never. */
+uint64_t api_http_timeout_us(const struct api_http *http);

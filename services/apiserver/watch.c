@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "services/apiserver/watch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_HISTORY       8192
+#define DEFAULT_HISTORY_BYTES ((size_t)256 << 20)
+#define DEFAULT_BOOKMARK_US   (UINT64_C(30) * 1000 * 1000)
+
+struct api_watcher {
+        struct api_hub *hub;
+        struct api_watcher *next, *prev;
+        const struct api_kind *kind;
+        struct api_selector *selector;
+        char *name_space;
+        enum api_event_form form;
+        bool bookmarks, initial_end, closed, expired, waiting;
+        json_t *initial;
+        size_t initial_at;
+        uint64_t seq;          /* the next place in the ring to look at */
+        uint64_t after;        /* events up to here are old news */
+        uint64_t last_version; /* the newest that the client knows of */
+        uint64_t bookmark_due_us, deadline_us;
+        /* What is being sent: a slice of `event`'s text, or of `own`. */
+        struct api_event *event;
+        char *own;
+        const char *text;
+        size_t text_len, text_at;
+        void (*wake)(void *arg);
+        void *arg;
+};
+
+struct api_hub {
+        struct api_event **ring;
+        uint32_t size;
+        uint64_t first_seq, next_seq; /* places held: [first, next) */
+        size_t bytes, max_bytes;
+        uint64_t bookmark_us;
+        uint64_t oldest; /* resourceVersion just before the first event held */
+        uint64_t newest;
+        struct api_watcher *watchers;
+        size_t watcher_count;
+};
+
+int api_hub_new(struct api_hub **out, const struct api_hub_config *config)
+{
+        struct api_hub *hub = calloc(1, sizeof(*hub));
+
+        if (!hub)
+                return -ENOMEM;
+        hub->size = config->history ? config->history : DEFAULT_HISTORY;
+        hub->max_bytes = config->history_bytes ? config->history_bytes : DEFAULT_HISTORY_BYTES;
+        hub->bookmark_us = config->bookmark_us ? config->bookmark_us : DEFAULT_BOOKMARK_US;
+        hub->oldest = hub->newest = config->resource_version;
+        hub->ring = calloc(hub->size, sizeof(struct api_event *));
+        if (!hub->ring) {
+                free(hub);
+                return -ENOMEM;
+        }
+        *out = hub;
+        return 0;
+}
+
+static struct api_event **place(const struct api_hub *hub, uint64_t seq)
+{
+        return &hub->ring[seq % hub->size];
+}
+
+static void drop_first(struct api_hub *hub)
+{
+        struct api_event **first = place(hub, hub->first_seq);
+
+        hub->oldest = (*first)->resource_version;
+        hub->bytes -= api_event_size(*first);
+        *first = api_event_unref(*first);
+        hub->first_seq++;
+}
+
+struct api_hub *api_hub_free(struct api_hub *hub)
+{
+        if (!hub)
+                return NULL;
+        while (hub->first_seq < hub->next_seq)
+                drop_first(hub);
+        free(hub->ring);
+        free(hub);
+        return NULL;
+}
+
+static void wake(struct api_watcher *w)
+{
+        if (w->waiting) {
+                w->waiting = false;
+                w->wake(w->arg);
+        }
+}
+
+static void push(struct api_hub *hub, struct api_event *event)
+{
+        if (hub->next_seq - hub->first_seq == hub->size)
+                drop_first(hub);
+        *place(hub, hub->next_seq++) = api_event_ref(event);
+        hub->bytes += api_event_size(event);
+        hub->newest = event->resource_version;
+        /* One event always stays, however big. */
+        while (hub->bytes > hub->max_bytes && hub->next_seq - hub->first_seq > 1)
+                drop_first(hub);
+}
+
+/* What the event is to this watcher; false = nothing. */
+static bool event_type_for(const struct api_watcher *w, const struct api_event *e, enum api_change_type *type)
+{
+        bool now, before;
+
+        if (e->kind != w->kind || e->resource_version <= w->after)
+                return false;
+        if (*w->name_space && strcmp(w->name_space, api_object_meta(e->object, "namespace")) != 0)
+                return false;
+        now = api_selector_matches(w->selector, e->object);
+        before = e->type == API_ADDED     ? false
+                 : e->type == API_DELETED ? now
+                                          : e->old && api_selector_matches(w->selector, e->old);
+        if (e->type == API_DELETED && now)
+                *type = API_DELETED;
+        else if (now)
+                *type = before ? API_MODIFIED : API_ADDED;
+        else if (before)
+                *type = API_DELETED;
+        else
+                return false;
+        return true;
+}
+
+/* Moves past what does not concern the watcher; true when it stands on something that does. */
+static bool advance(struct api_watcher *w, enum api_change_type *type)
+{
+        const struct api_hub *hub = w->hub;
+
+        if (w->seq < hub->first_seq) {
+                w->expired = true;
+                return true;
+        }
+        for (; w->seq < hub->next_seq; w->seq++) {
+                const struct api_event *e = *place(hub, w->seq);
+
+                if (event_type_for(w, e, type))
+                        return true;
+                if (e->resource_version > w->last_version)
+                        w->last_version = e->resource_version;
+        }
+        return false;
+}
+
+void api_hub_append(struct api_hub *hub, struct api_event *const *events, size_t count)
+{
+        struct api_watcher *next;
+        enum api_change_type type;
+
+        for (size_t i = 0; i < count; i++)
+                push(hub, events[i]);
+        for (struct api_watcher *w = hub->watchers; w; w = next) {
+                next = w->next;
+                if (w->waiting && advance(w, &type))
+                        wake(w);
+        }
+}
+
+void api_hub_tick(struct api_hub *hub, uint64_t now_us, uint64_t *next_us)
+{
+        struct api_watcher *next;
+
+        *next_us = 0;
+        for (struct api_watcher *w = hub->watchers; w; w = next) {
+                uint64_t due = w->bookmarks ? w->bookmark_due_us : 0;
+
+                next = w->next;
+                if (w->deadline_us && (!due || w->deadline_us < due))
+                        due = w->deadline_us;
+                if (!due)
+                        continue;
+                if (due <= now_us)
+                        wake(w);
+                else if (!*next_us || due < *next_us)
+                        *next_us = due;
+        }
+}
+
+void api_hub_stop(struct api_hub *hub)
+{
+        struct api_watcher *next;
+
+        for (struct api_watcher *w = hub->watchers; w; w = next) {
+                next = w->next;
+                api_watcher_close(w);
+                wake(w);
+        }
+}
+
+size_t api_hub_watchers(const struct api_hub *hub)
+{
+        return hub->watcher_count;
+}
+
+uint64_t api_hub_oldest(const struct api_hub *hub)
+{
+        return hub->oldest;
+}
+
+/* ---- one watcher ---- */
+
+static int setup(struct api_watcher *w, const struct api_watch_options *o, uint64_t now_us, char error[256])
+{
+        w->kind = o->kind;
+        w->form = o->form;
+        w->bookmarks = o->bookmarks;
+        w->initial_end = o->initial_end && o->bookmarks;
+        w->initial = json_incref(o->initial);
+        w->after = w->last_version = o->after;
+        w->seq = w->hub->first_seq;
+        w->expired = o->after < w->hub->oldest;
+        w->deadline_us = o->deadline_us;
+        w->bookmark_due_us = now_us + w->hub->bookmark_us;
+        w->wake = o->wake;
+        w->arg = o->arg;
+        w->name_space = strdup(o->name_space ? o->name_space : "");
+        if (!w->name_space)
+                return -ENOMEM;
+        return api_selector_new(&w->selector, o->kind, o->labels, o->fields, error);
+}
+
+int api_watcher_new(struct api_watcher **out, struct api_hub *hub, const struct api_watch_options *options,
+                    uint64_t now_us, char error[256])
+{
+        struct api_watcher *w = calloc(1, sizeof(*w));
+        int rc;
+
+        if (!w)
+                return -ENOMEM;
+        w->hub = hub;
+        rc = setup(w, options, now_us, error);
+        if (rc < 0) {
+                free(w->name_space);
+                json_decref(w->initial);
+                free(w);
+                return rc;
+        }
+        w->next = hub->watchers;
+        if (w->next)
+                w->next->prev = w;
+        hub->watchers = w;
+        hub->watcher_count++;
+        *out = w;
+        return 0;
+}
+
+static void finish_text(struct api_watcher *w)
+{
+        w->event = api_event_unref(w->event);
+        free(AK_STEAL(w->own));
+        w->text = NULL;
+        w->text_len = w->text_at = 0;
+}
+
+struct api_watcher *api_watcher_free(struct api_watcher *w)
+{
+        if (!w)
+                return NULL;
+        if (w->prev)
+                w->prev->next = w->next;
+        else
+                w->hub->watchers = w->next;
+        if (w->next)
+                w->next->prev = w->prev;
+        w->hub->watcher_count--;
+        finish_text(w);
+        (void)api_selector_free(w->selector);
+        json_decref(w->initial);
+        free(w->name_space);
+        free(w);
+        return NULL;
+}
+
+void api_watcher_close(struct api_watcher *w)
+{
+        w->closed = true;
+}
+
+static bool send_own(struct api_watcher *w, const char *type, json_t *object)
+{
+        bool sent = object && api_event_encode(type, object, &w->own, &w->text_len) == 0;
+
+        if (sent)
+                w->text = w->own;
+        else
+                w->closed = true; /* out of memory: end the stream, the client starts anew */
+        json_decref(object);
+        return sent;
+}
+
+static const char *include_of(enum api_event_form form)
+{
+        return form == API_EVENT_TABLE_OBJECT ? "Object" : form == API_EVENT_TABLE_NONE ? "None" : "Metadata";
+}
+
+static bool send_initial(struct api_watcher *w, uint64_t real_us)
+{
+        json_t *object = json_array_get(w->initial, w->initial_at++);
+
+        if (w->form == API_EVENT_OBJECT)
+                return send_own(w, "ADDED", json_incref(object));
+        return send_own(w, "ADDED", api_table(w->kind, object, include_of(w->form), real_us));
+}
+
+static bool send_bookmark(struct api_watcher *w, bool initial_end, uint64_t real_us)
+{
+        char version[24];
+        char api_version[128];
+        json_t *object, *table;
+
+        (void)snprintf(version, sizeof(version), "%" PRIu64, w->last_version);
+        (void)snprintf(api_version, sizeof(api_version), "%s%s%s", w->kind->group, *w->kind->group ? "/" : "",
+                       w->kind->version);
+        object = json_pack("{s:s, s:s, s:{s:s, s:n}}", "kind", w->kind->kind, "apiVersion", api_version,
+                           "metadata", "resourceVersion", version, "creationTimestamp");
+        if (initial_end)
+                (void)json_object_set_new(json_object_get(object, "metadata"), "annotations",
+                                          json_pack("{s:s}", "k8s.io/initial-events-end", "true"));
+        if (w->form == API_EVENT_OBJECT)
+                return send_own(w, "BOOKMARK", object);
+        table = api_table(w->kind, object, include_of(w->form), real_us);
+        json_decref(object);
+        return send_own(w, "BOOKMARK", table);
+}
+
+static bool send_expired(struct api_watcher *w)
+{
+        char message[160];
+
+        (void)snprintf(message, sizeof(message), "too old resource version: %" PRIu64 " (%" PRIu64 ")",
+                       w->last_version, w->hub->oldest);
+        w->closed = true;
+        return send_own(w, "ERROR", api_status_failure(410, "Expired", NULL, NULL, NULL, message));
+}
+
+static bool send_event(struct api_watcher *w, enum api_change_type type, uint64_t real_us)
+{
+        struct api_event *e = *place(w->hub, w->seq++);
+        const struct api_event_text *t = api_event_text(e, type, w->form, real_us);
+
+        w->last_version = e->resource_version;
+        if (!t) {
+                w->closed = true;
+                return false;
+        }
+        if (w->form == API_EVENT_OBJECT) {
+                w->event = api_event_ref(e);
+                w->text = t->text;
+        } else {
+                /* A Table's text is replaced when it is stale, so a reader takes a copy. */
+                w->text = w->own = strndup(t->text, t->len);
+        }
+        w->text_len = t->len;
+        return w->text;
+}
+
+/* Puts the next line in place; false when there is none now. */
+static bool next_text(struct api_watcher *w, uint64_t now_us, uint64_t real_us)
+{
+        enum api_change_type type;
+
+        if (w->closed)
+                return false;
+        if (w->initial_at < json_array_size(w->initial))
+                return send_initial(w, real_us);
+        if (w->initial_end) {
+                w->initial_end = false;
+                return send_bookmark(w, true, real_us);
+        }
+        if (w->expired || (advance(w, &type) && w->expired))
+                return send_expired(w);
+        if (w->deadline_us && w->deadline_us <= now_us) {
+                w->closed = true;
+                return false;
+        }
+        if (w->seq < w->hub->next_seq && event_type_for(w, *place(w->hub, w->seq), &type))
+                return send_event(w, type, real_us);
+        if (w->bookmarks && w->bookmark_due_us <= now_us) {
+                w->bookmark_due_us = now_us + w->hub->bookmark_us;
+                return send_bookmark(w, false, real_us);
+        }
+        return false;
+}
+
+ssize_t api_watcher_read(struct api_watcher *w, char *buf, size_t max, uint64_t now_us, uint64_t real_us)
+{
+        size_t done = 0;
+
+        while (done < max) {
+                size_t n;
+
+                if (!w->text && !next_text(w, now_us, real_us))
+                        break;
+                n = w->text_len - w->text_at < max - done ? w->text_len - w->text_at : max - done;
+                memcpy(buf + done, w->text + w->text_at, n);
+                done += n;
+                w->text_at += n;
+                if (w->text_at == w->text_len)
+                        finish_text(w);
+        }
+        if (done > 0)
+                return (ssize_t)done;
+        if (w->closed)
+                return API_WATCH_END;
+        w->waiting = true;
+        return 0;
+}

@@ -7,7 +7,7 @@ PACKAGES_build=(
   cmake ninja-build gcc libc6-dev pkg-config
   libzmq3-dev libczmq-dev 'libmsgpack-c-dev|libmsgpack-dev' libvirt-dev libmicrohttpd-dev libgnutls28-dev
   libjansson-dev libsqlite3-dev libcurl4-gnutls-dev libnl-3-dev libnl-route-3-dev libnftables-dev
-  libxml2-dev libcyaml-dev libwslay-dev libsystemd-dev uuid-dev libcmocka-dev
+  libxml2-dev libcyaml-dev libyaml-dev libwslay-dev libsystemd-dev uuid-dev libcmocka-dev
   libprotobuf-c-dev protobuf-c-compiler
 )
 PACKAGES_run=(
@@ -15,8 +15,8 @@ PACKAGES_run=(
   ca-certificates openssl util-linux
 )
 PACKAGES_guest=(cpio fdisk mtools syslinux syslinux-common xz-utils zstd)
-PACKAGES_demo=(expect)
-PACKAGES_test=(bats bats-assert bats-support expect socat jq iputils-ping)
+PACKAGES_demo=('busybox|busybox-static')
+PACKAGES_test=('busybox|busybox-static' bats bats-assert bats-support expect socat jq iputils-ping)
 PACKAGES_fuzz=(clang 'libclang-rt-dev|libclang-rt-14-dev')
 PACKAGES_lint=(clang-format clang-tidy clang cppcheck shellcheck git)
 

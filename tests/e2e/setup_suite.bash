@@ -1,0 +1,72 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# One stack of its own for the whole run: own node name, state, port, libvirtd. At the end nothing of it may
+# be left on the host.
+
+setup_suite() {
+  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
+  bats_require_minimum_version 1.7.0
+  export ROOT STATE NAME KUBECONFIG IMAGES BIN
+  STATE=$(mktemp -d /var/tmp/alkaid-e2e.XXXXXX)
+  NAME=e2e-${STATE##*.}
+  NAME=${NAME,,}
+  BIN=$ROOT/build/${ALKAID_DEV_PRESET:-release}/bin
+  IMAGES=$STATE.images
+  prepare_images
+  mirror=$("$ROOT/tests/lib/image-server" start "$IMAGES")
+  # 3>&-: what outlives this function must not hold bats' descriptors.
+  "$ROOT/dev" --state "$STATE" --name "$NAME" --libvirt private up \
+    --image-mirror "download.cirros-cloud.net=$mirror" --image-mirror "images.test=$mirror" >&2 3>&- 4>&- || {
+    "$ROOT/tests/lib/image-server" stop "$IMAGES"
+    return 1
+  }
+  KUBECONFIG=$STATE/kubeconfig
+}
+
+# The image of the document, under the document's path; guests that misbehave, by what they do.
+prepare_images() {
+  local build=$ROOT/build/guest
+  mkdir -p "$IMAGES/www/0.3.5"
+  "$ROOT/tests/guest/build-image" -o "$build/guest.qcow2"
+  "$ROOT/tests/guest/build-image" -o "$build/nodriver.qcow2" --append guest.nodriver
+  "$ROOT/tests/guest/build-image" -o "$build/stubborn.qcow2" --append acpiphp.disable=1
+  cp "$build/guest.qcow2" "$IMAGES/www/0.3.5/cirros-0.3.5-x86_64-disk.img"
+  cp "$build/guest.qcow2" "$build/nodriver.qcow2" "$build/stubborn.qcow2" "$IMAGES/www/"
+  qemu-img create -q -f qcow2 -b /etc/hostname -F raw "$IMAGES/www/backed.qcow2" 1M
+}
+
+teardown_suite() {
+  local names code=0
+  names=$(names_on_host)
+  "$ROOT/tests/lib/image-server" stop "$IMAGES"
+  "$ROOT/dev" --state "$STATE" down --purge >&2 3>&- 4>&- || code=1
+  rm -rf "$IMAGES"
+  [[ ! -e $STATE ]] || { echo "left: $STATE" >&2 && code=1; }
+  nothing_named "$names" || code=1
+  nothing_running || code=1
+  return "$code"
+}
+
+# What the API's objects are called on the host (docs/architecture.md): taps, bridges, namespaces.
+names_on_host() {
+  kubectl get vpcs,subnets,ports --all-namespaces -o json | jq -r '.items[]
+    | if .kind == "Port" then "ak" + (.metadata.name | gsub("-"; "") | .[:13])
+      elif .kind == "Subnet" then "akb" + (.metadata.uid | gsub("-"; "") | .[:12])
+      else "ak-" + (.metadata.uid | gsub("-"; "") | .[:12]) end'
+}
+
+nothing_named() {
+  local name code=0
+  for name in $1; do
+    [[ ! -e /sys/class/net/$name ]] || { echo "left: link $name" >&2 && code=1; }
+    [[ ! -e /run/netns/$name ]] || { echo "left: namespace $name" >&2 && code=1; }
+  done
+  return "$code"
+}
+
+nothing_running() {
+  local left
+  left=$(grep -lsF -- "$STATE/" /proc/[0-9]*/cmdline) || return 0
+  echo "left: $left" >&2
+  return 1
+}

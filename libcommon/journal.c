@@ -157,6 +157,17 @@ void ak_journal_actions(struct ak_journal *j, uint64_t now_us, json_t *actions)
                 append(j, json_pack("{s:I, s:o}", "t", (json_int_t)now_us, "actions", actions));
 }
 
+/* FILE, or SERVICE.jsonl in it where it is a directory. */
+static char *file_path(const char *path, const char *service)
+{
+        struct stat st;
+        char *out = NULL;
+
+        if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+                return strdup(path);
+        return asprintf(&out, "%s/%s.jsonl", path, service) < 0 ? NULL : out;
+}
+
 int ak_journal_new(struct ak_journal **out, const char *path, const char *service, json_t *config,
                    uint64_t max_bytes)
 {
@@ -171,11 +182,11 @@ int ak_journal_new(struct ak_journal **out, const char *path, const char *servic
         j->config = config;
         j->part = 1;
         j->max_bytes = max_bytes ? max_bytes : AK_JOURNAL_MAX_BYTES;
-        j->path = strdup(path);
+        j->path = file_path(path, service);
         j->service = strdup(service);
         if (!j->path || !j->service)
                 return -ENOMEM;
-        j->fd = open_file(path, &j->size);
+        j->fd = open_file(j->path, &j->size);
         if (j->fd < 0)
                 return j->fd;
         int r = write_header(j);

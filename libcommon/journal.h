@@ -39,7 +39,8 @@
 struct ak_journal;
 
 /*
- * Opens (creates, appends to) `path` and writes the header of a run. Takes the reference of `config`: what
+ * Opens (creates, appends to) `path`, or SERVICE.jsonl in it where it is a directory (so that one setting
+ * does for all services of a node), and writes the header of a run. Takes the reference of `config`: what
  * the core was made with, as the replayer needs it. max_bytes 0 = AK_JOURNAL_MAX_BYTES. Negative errno.
  */
 int ak_journal_new(struct ak_journal **out, const char *path, const char *service, json_t *config,

@@ -192,6 +192,18 @@ static void test_bad_lines(void **state)
         }
 }
 
+static void test_directory(void **state)
+{
+        const struct fixture *f = *state;
+        struct ak_journal *j = NULL;
+        char path[64];
+
+        (void)snprintf(path, sizeof(path), "%s/network.jsonl", f->dir);
+        assert_int_equal(ak_journal_new(&j, f->dir, "network", json_object(), 0), 0);
+        ak_journal_free(j);
+        assert_int_equal(unlink(path), 0);
+}
+
 static void test_bad_places(void **state)
 {
         const struct fixture *f = *state;
@@ -217,6 +229,7 @@ int main(void)
             cmocka_unit_test_setup_teardown(test_torn_end, setup, teardown),
             cmocka_unit_test_setup_teardown(test_next_run_after_a_torn_end, setup, teardown),
             cmocka_unit_test_setup_teardown(test_bad_lines, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
             cmocka_unit_test_setup_teardown(test_bad_places, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,5 +31,6 @@ AK_DEFINE_CLEANUP(struct ctl_view *, ctl_view_free)
 bool ctl_view_takes(struct ctl_view *v, const struct ak_bus_frame *frame);
 /* Prints one line, flushed. Nothing that a peer sends can forge a line or move the cursor. */
 void ctl_view_show(struct ctl_view *v, const struct ak_bus_frame *frame, uint64_t received_us, FILE *out);
-/* {"time", "publisher", "topic", "epoch", "seq", "sent_us", "replayed", "trace", "message" | "error"}; new reference. */
+/* {"time", "publisher", "topic", "epoch", "seq", "sent_us", "replayed", "trace", "message" | "error"}; new
+ * reference. */
 json_t *ctl_view_json(const struct ak_bus_frame *frame, uint64_t received_us);

@@ -54,7 +54,7 @@ AK_DEFINE_CLEANUP(struct ctl_capture_writer *, ctl_capture_writer_free)
 int ctl_capture_write(struct ctl_capture_writer *w, const struct ctl_envelope *envelope, const uint8_t *body,
                       size_t body_len);
 
-#define CTL_ERROR_SIZE 320
+#define CTL_ERROR_SIZE 768
 struct ctl_capture_reader;
 /* -EBADMSG where the file is no capture. */
 int ctl_capture_reader_new(struct ctl_capture_reader **out, const char *path, char error[CTL_ERROR_SIZE]);

@@ -5,8 +5,6 @@
 #include "proto/proto.h"
 #include "tools/alkaidctl/replay.h"
 
-extern const struct ctl_core_ops ctl_core_watcher;
-extern const struct ctl_core_ops ctl_core_network;
 extern const struct ctl_core_ops ctl_core_hypervisor;
 
 /* The message of a frame, where `service` listens to its type; else NULL. */

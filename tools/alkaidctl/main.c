@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <libgen.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,18 +14,6 @@ static const struct ctl_command commands[] = {
     {"console", "attach the terminal to a VM's serial console", ctl_console_main},
     {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},
 };
-
-int ctl_fail(int code, const char *command, const char *format, ...)
-{
-        va_list args;
-
-        (void)fprintf(stderr, "alkaidctl: %s: ", command);
-        va_start(args, format);
-        (void)vfprintf(stderr, format, args);
-        va_end(args);
-        (void)fputc('\n', stderr);
-        return code;
-}
 
 static void usage(FILE *out)
 {

@@ -10,7 +10,7 @@ die() {
 say() { printf '%s\n' "$*"; }
 
 options_default() {
-  export ROOT STATE NAME PORT LIBVIRT INSTALL VERBOSE PRESET IMAGE_MIRRORS APT_UPDATED # see isolated()
+  export ROOT STATE NAME PORT LIBVIRT INSTALL VERBOSE PRESET APT_UPDATED # see isolated()
   STATE=${ALKAID_DEV_STATE:-/var/lib/alkaid-dev}
   NAME=${ALKAID_DEV_NAME:-}
   PORT=${ALKAID_DEV_PORT:-}
@@ -18,7 +18,6 @@ options_default() {
   INSTALL=yes
   VERBOSE=no
   PRESET=${ALKAID_DEV_PRESET:-release}
-  IMAGE_MIRRORS= # HOST=BASE, separated by blanks
   APT_UPDATED=no
 }
 
@@ -41,6 +40,11 @@ options_finish() {
     die "--name: '$NAME' is no node name (lower-case letters, digits, '-' and '.')" 2
   [[ ! $PORT || ($PORT =~ ^[1-9][0-9]{0,4}$ && $PORT -le 65535) ]] || die "--port: '$PORT' is no port" 2
   [[ $LIBVIRT == auto || $LIBVIRT == private ]] || die "--libvirt: auto or private, not '$LIBVIRT'" 2
+}
+
+# What must be typed again to mean the same stack.
+state_option() {
+  [[ $STATE == /var/lib/alkaid-dev ]] || printf ' --state %s' "$STATE"
 }
 
 need_root() {

@@ -4,7 +4,7 @@
 
 # "a|b": the first that this release has.
 PACKAGES_build=(
-  cmake ninja-build gcc libc6-dev pkg-config
+  cmake ninja-build help2man gcc libc6-dev pkg-config
   libzmq3-dev libczmq-dev 'libmsgpack-c-dev|libmsgpack-dev' libvirt-dev libmicrohttpd-dev libgnutls28-dev
   libjansson-dev libsqlite3-dev libcurl4-gnutls-dev libnl-3-dev libnl-route-3-dev libnftables-dev
   libxml2-dev libcyaml-dev libyaml-dev libwslay-dev libsystemd-dev uuid-dev libcmocka-dev
@@ -95,4 +95,13 @@ need_kubectl() {
 Get one (on Ubuntu: snap install kubectl --classic; elsewhere the binary of the Kubernetes project), then run \
 this again."
   apt_install 'Installing kubectl' kubernetes-client
+}
+
+cmd_packages() {
+  local group
+  (($#)) || die 'packages: which group? see ./dev help' 2
+  for group in "$@"; do
+    [[ $group =~ ^(build|run|guest|demo|test|fuzz|lint)$ ]] || die "packages: no group '$group'" 2
+  done
+  packages_need "$@"
 }

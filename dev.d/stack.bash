@@ -5,6 +5,7 @@
 #   bus/ log/ run/         sockets, logs, pid files
 #   apiserver/ network/ hypervisor/ watcher/   the services' own
 #   libvirt/               of the libvirtd that we started
+#   images/                www/ served in place of the hosts in images/hosts, where there is such a file
 #   instance               what `up` chose: name, port, libvirt
 #   kubeconfig             the admin's, readable by the user who called sudo
 
@@ -139,13 +140,16 @@ start_libvirt() {
 }
 
 start_services() {
-  local bin level=${ALKAID_DEV_LOG_LEVEL:-info} mirrors=() mirror
+  local bin level=${ALKAID_DEV_LOG_LEVEL:-info} mirrors=() base host
   bin=$(bin_dir)
-  for mirror in $IMAGE_MIRRORS; do
-    mirrors+=(--image-mirror "$mirror")
-  done
+  if [[ -f $STATE/images/hosts ]]; then
+    base=$("$ROOT/tests/lib/image-server" start "$STATE/images" {STACK_LOCK}>&-)
+    while read -r host; do
+      mirrors+=(--image-mirror "$host=$base")
+    done <"$STATE/images/hosts"
+  fi
   service_start apiserver "$bin/alkaid-apiserver" --log-level "$level" --listen "127.0.0.1:$PORT" \
-    --state-dir "$STATE/apiserver" --pki-dir "$STATE/apiserver/pki" --bus-dir "$STATE/bus"
+    --node-name "$NAME" --state-dir "$STATE/apiserver" --pki-dir "$STATE/apiserver/pki" --bus-dir "$STATE/bus"
   service_ready apiserver 30 api_answers
   publish_kubeconfig
   service_start network "$bin/alkaid-network" --log-level "$level" --node-name "$NAME" \
@@ -195,13 +199,7 @@ other_instance() {
 
 cmd_up() {
   need_root up
-  while (($#)); do
-    case $1 in
-      --image-mirror) IMAGE_MIRRORS+=" ${2:?--image-mirror needs HOST=BASE}" && shift 2 ;;
-      --image-mirror=*) IMAGE_MIRRORS+=" ${1#*=}" && shift ;;
-      *) die "up: unknown argument '$1'" 2 ;;
-    esac
-  done
+  (($# == 0)) || die "up: unknown argument '$1'" 2
   packages_need build run
   build_step "$PRESET"
   up_or_down
@@ -249,6 +247,7 @@ stack_down() {
   service_stop network
   "$(bin_dir)/alkaid-network" --teardown --node-name "$NAME" --state-dir "$STATE/network" --bus-dir "$STATE/bus"
   service_stop apiserver
+  [[ ! -d $STATE/images ]] || "$ROOT/tests/lib/image-server" stop "$STATE/images"
   [[ $LIBVIRT_OURS == no ]] || private_libvirtd stop "$STATE/libvirt"
   rm -rf "${STATE:?}/run" "${STATE:?}/bus"
 }

@@ -16,17 +16,12 @@ teardown_file() {
   delete_pods nginx-vm
 }
 
-restart() { # kill it as a crash would, start it again
+crash() {
   kill -KILL "$(cat "$STATE/run/$1.pid")"
   until_true 5 bash -c "! kill -0 $(cat "$STATE/run/$1.pid") 2>/dev/null"
 }
 
-up_again() {
-  local mirror
-  mirror=$("$ROOT/tests/lib/image-server" start "$IMAGES")
-  "$ROOT/dev" --state "$STATE" --libvirt private up --image-mirror "download.cirros-cloud.net=$mirror" \
-    --image-mirror "images.test=$mirror" 3>&- 4>&-
-}
+up_again() { "$ROOT/dev" --state "$STATE" --libvirt private up 3>&- 4>&-; }
 
 facts() { # of the running VM, that a restart must not change
   printf '%s %s %s\n' "$(nic_get nginx-vm eth0 portID)" "$(nic_get nginx-vm eth0 pciAddress)" \
@@ -36,14 +31,14 @@ facts() { # of the running VM, that a restart must not change
 @test "each service killed in turn: the VM and its NIC do not notice" {
   before=$(facts)
   for service in watcher network hypervisor apiserver; do
-    restart "$service"
+    crash "$service"
     up_again
     assert_equal "$(facts)" "$before"
   done
 }
 
 @test "a NIC asked for while the node's services were dead is plugged when they are back" {
-  for service in watcher network hypervisor; do restart "$service"; done
+  for service in watcher network hypervisor; do crash "$service"; done
   kubectl patch pod nginx-vm -p "$(cat "$EXAMPLES/patch-nic-hotplug.yaml")"
   up_again
   nic_ready nginx-vm eth1
@@ -51,7 +46,7 @@ facts() { # of the running VM, that a restart must not change
 
 @test "a NIC taken out while the node's services were dead is unplugged when they are back" {
   port=$(port_id nginx-vm eth1)
-  for service in watcher network hypervisor; do restart "$service"; done
+  for service in watcher network hypervisor; do crash "$service"; done
   kubectl patch pod nginx-vm -p "$(cat "$EXAMPLES/patch-delete-eth1.yaml")"
   up_again
   nic_gone nginx-vm eth0

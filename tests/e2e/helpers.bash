@@ -14,18 +14,7 @@ virsh_() { virsh -q -c "$(libvirt_uri)" "$@"; }
 libvirt_uri() { sed -n 's/^libvirt=//p' "$STATE/instance"; }
 
 # watch_for POD JSONPATH VALUE [SECONDS]: until the field has this value (an extended regular expression).
-watch_for() {
-  local pod=$1 path=$2 value=$3 limit=${4:-60} pid code=0 fd
-  exec {fd}< <(exec timeout "$limit" kubectl get pod "$pod" --watch -o "jsonpath={$path}{'\n'}" 2>&1)
-  pid=$!
-  grep -q -m 1 -x -E -- "$value" <&"$fd" || code=1
-  exec {fd}<&-
-  kill "$pid" 2>/dev/null || [[ ! -e /proc/$pid/exe ]]
-  ((code == 0)) && return
-  echo "$pod: $path did not become '$value' within $limit s; the pod:" >&2
-  kubectl get pod "$pod" -o yaml >&2
-  return 1
-}
+watch_for() { "$ROOT/tests/lib/watch-pod" "$@"; }
 
 # until_true SECONDS COMMAND...: for what no watch shows, such as the guest's or the kernel's state.
 until_true() {

@@ -11,15 +11,10 @@ setup_suite() {
   NAME=e2e-${STATE##*.}
   NAME=${NAME,,}
   BIN=$ROOT/build/${ALKAID_DEV_PRESET:-release}/bin
-  IMAGES=$STATE.images
+  IMAGES=$STATE/images
   prepare_images
-  mirror=$("$ROOT/tests/lib/image-server" start "$IMAGES")
   # 3>&-: what outlives this function must not hold bats' descriptors.
-  "$ROOT/dev" --state "$STATE" --name "$NAME" --libvirt private up \
-    --image-mirror "download.cirros-cloud.net=$mirror" --image-mirror "images.test=$mirror" >&2 3>&- 4>&- || {
-    "$ROOT/tests/lib/image-server" stop "$IMAGES"
-    return 1
-  }
+  "$ROOT/dev" --state "$STATE" --name "$NAME" --libvirt private up >&2 3>&- 4>&-
   KUBECONFIG=$STATE/kubeconfig
 }
 
@@ -32,15 +27,14 @@ prepare_images() {
   "$ROOT/tests/guest/build-image" -o "$build/stubborn.qcow2" --append acpiphp.disable=1
   cp "$build/guest.qcow2" "$IMAGES/www/0.3.5/cirros-0.3.5-x86_64-disk.img"
   cp "$build/guest.qcow2" "$build/nodriver.qcow2" "$build/stubborn.qcow2" "$IMAGES/www/"
+  printf '%s\n' download.cirros-cloud.net images.test >"$IMAGES/hosts"
   qemu-img create -q -f qcow2 -b /etc/hostname -F raw "$IMAGES/www/backed.qcow2" 1M
 }
 
 teardown_suite() {
   local names code=0
   names=$(names_on_host)
-  "$ROOT/tests/lib/image-server" stop "$IMAGES"
   "$ROOT/dev" --state "$STATE" down --purge >&2 3>&- 4>&- || code=1
-  rm -rf "$IMAGES"
   [[ ! -e $STATE ]] || { echo "left: $STATE" >&2 && code=1; }
   nothing_named "$names" || code=1
   nothing_running || code=1

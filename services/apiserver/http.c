@@ -67,7 +67,7 @@ struct api_http {
         struct request *waiting, **waiting_end; /* for a commit, in order of their batch */
         struct request *streams;
         struct ak_ratelimit noise;
-        bool stopping;
+        bool resumed; /* libmicrohttpd takes note of a resumed connection in its next run only */
 };
 
 /* ---- suspended requests ---- */
@@ -82,6 +82,7 @@ static void resume(struct request *r)
 {
         if (r->suspended) {
                 r->suspended = false;
+                r->http->resumed = true;
                 MHD_resume_connection(r->mhd);
         }
 }
@@ -635,11 +636,14 @@ uint64_t api_http_timeout_us(const struct api_http *http)
 {
         MHD_UNSIGNED_LONG_LONG ms;
 
+        if (http->resumed)
+                return 0;
         return MHD_get_timeout(http->daemon, &ms) == MHD_YES ? (uint64_t)ms * 1000 : UINT64_MAX;
 }
 
 bool api_http_run(struct api_http *http)
 {
+        http->resumed = false;
         (void)MHD_run(http->daemon);
         return api_http_timeout_us(http) > 0;
 }

@@ -104,6 +104,7 @@ void api_server_turn(struct api_server *s)
 {
         uint64_t watch_due_us = 0;
 
+        api_hub_tick(s->hub, ak_clock_monotonic_us(), &watch_due_us);
         for (int i = 0; i < MAX_ROUNDS; i++) {
                 bool idle = api_http_run(s->http);
 

@@ -3,7 +3,7 @@
 alkaid_library(api_shell
   SOURCES auth.c commit.c docs.c event.c handle.c http.c options.c pki.c pki_file.c rest.c rest_body.c server.c
           store_sqlite.c watch.c
-  DEPS ak_common ak_proto alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
+  DEPS ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
        alkaid_dep::czmq alkaid_dep::systemd)
 
 if(TARGET api_core AND TARGET api_openapi)
@@ -14,6 +14,8 @@ endif()
 alkaid_library(api_test_harness SOURCES test_harness.c DEPS api_shell alkaid_dep::curl alkaid_dep::cmocka)
 alkaid_library(api_test_core SOURCES test_stub_core.c DEPS ak_common)
 if(TARGET api_openapi)
-  alkaid_unit_test(test_apiserver_http SOURCES test_server.c
-                   DEPS api_test_harness api_shell api_test_core api_openapi api_test_core)
+  foreach(part http watch)
+    alkaid_unit_test(test_apiserver_${part} SOURCES test_server_${part}.c
+                     DEPS api_test_harness api_shell api_test_core api_openapi api_test_core)
+  endforeach()
 endif()

@@ -321,9 +321,11 @@ json_t *watch_next(struct watch *w, long timeout_ms)
         json_t *json;
         int running = 1;
 
-        while (!(json = take_line(w)) && running && ak_clock_monotonic_us() < deadline_us) {
+        while (!(json = take_line(w)) && running) {
                 (void)curl_multi_perform(w->multi, &running);
-                (void)curl_multi_poll(w->multi, NULL, 0, 20, NULL);
+                if (ak_clock_monotonic_us() >= deadline_us)
+                        return take_line(w);
+                (void)curl_multi_poll(w->multi, NULL, 0, timeout_ms > 0 ? 20 : 0, NULL);
         }
         return json ? json : take_line(w);
 }

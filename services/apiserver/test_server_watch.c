@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Watches over HTTPS: what a stream begins with, carries and ends with, and clients that do not read. */
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "libcommon/cleanup.h"
+#include "services/apiserver/test_harness.h"
+
+#define PODS "/api/v1/namespaces/default/pods"
+
+static int setup(void **state)
+{
+        static struct harness h;
+
+        harness_init(&h);
+        *state = &h;
+        return harness_start(&h);
+}
+
+static int teardown(void **state)
+{
+        harness_deinit(*state);
+        return 0;
+}
+
+static void put(const struct harness *h, const char *method, const char *name, const char *node)
+{
+        char path[200], body[300];
+
+        (void)snprintf(path, sizeof(path), "%s%s%s", PODS, *method == 'P' && method[1] == 'O' ? "" : "/",
+                       *method == 'P' && method[1] == 'O' ? "" : name);
+        (void)snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"nodeName\":\"%s\"}}",
+                       name, node);
+        assert_in_range(harness_do(h, method, path, *method == 'D' ? NULL : body, NULL), 200, 201);
+}
+
+static void test_initial_then_live(void **state)
+{
+        struct watch w;
+
+        put(*state, "POST", "a", "n");
+        watch_open(&w, *state, AS_ADMIN, "/api/v1/pods?watch=1", NULL);
+        assert_string_equal(watch_say(&w), "ADDED a");
+        put(*state, "POST", "b", "n");
+        put(*state, "PUT", "a", "n");
+        put(*state, "DELETE", "b", "n");
+        assert_string_equal(watch_say(&w), "ADDED b");
+        assert_string_equal(watch_say(&w), "MODIFIED a");
+        assert_string_equal(watch_say(&w), "DELETED b");
+        assert_null(watch_next(&w, 200));
+        watch_close(&w);
+}
+
+/* An object that begins or ceases to match is added or deleted for that watcher. */
+static void test_selector_borders(void **state)
+{
+        struct watch w;
+
+        put(*state, "POST", "a", "other");
+        watch_open(&w, *state, AS_NODE,
+                   "/api/v1/pods?watch=1&resourceVersion=1&fieldSelector=spec.nodeName%3Dmine", NULL);
+        put(*state, "PUT", "a", "mine");
+        put(*state, "PUT", "a", "mine");
+        put(*state, "PUT", "a", "other");
+        put(*state, "PUT", "a", "other");
+        put(*state, "DELETE", "a", "other");
+        put(*state, "POST", "b", "mine");
+        assert_string_equal(watch_say(&w), "ADDED a");
+        assert_string_equal(watch_say(&w), "MODIFIED a");
+        assert_string_equal(watch_say(&w), "DELETED a");
+        assert_string_equal(watch_say(&w), "ADDED b");
+        watch_close(&w);
+}
+
+static void test_deleted_carries_its_version(void **state)
+{
+        const char *version;
+        struct watch w;
+        json_t *event;
+
+        put(*state, "POST", "a", "mine");
+        watch_open(&w, *state, AS_ADMIN, PODS "?watch=1&resourceVersion=1&fieldSelector=spec.nodeName%3Dmine",
+                   NULL);
+        put(*state, "PUT", "a", "other");
+        event = watch_next(&w, 5000);
+        assert_non_null(event);
+        version = json_string_value(json_object_get(
+            json_object_get(json_object_get(event, "object"), "metadata"), "resourceVersion"));
+        assert_string_equal(version, "2");
+        assert_string_equal(json_string_value(json_object_get(
+                                json_object_get(json_object_get(event, "object"), "spec"), "nodeName")),
+                            "mine");
+        json_decref(event);
+        watch_close(&w);
+}
+
+static void test_resume(void **state)
+{
+        struct watch w;
+
+        put(*state, "POST", "a", "n");
+        put(*state, "POST", "b", "n");
+        put(*state, "POST", "c", "n");
+        watch_open(&w, *state, AS_ADMIN, PODS "?watch=1&resourceVersion=2", NULL);
+        assert_string_equal(watch_say(&w), "ADDED c");
+        watch_close(&w);
+}
+
+static void test_expired(void **state)
+{
+        struct watch w;
+        json_t *event;
+
+        put(*state, "POST", "a", "n");
+        for (int i = 0; i < 80; i++) /* past watch_history */
+                put(*state, "PUT", "a", "n");
+        watch_open(&w, *state, AS_ADMIN, PODS "?watch=1&resourceVersion=1", NULL);
+        event = watch_next(&w, 5000);
+        assert_string_equal(json_string_value(json_object_get(event, "type")), "ERROR");
+        assert_int_equal(json_integer_value(json_object_get(json_object_get(event, "object"), "code")), 410);
+        json_decref(event);
+        assert_null(watch_next(&w, 5000));
+        watch_close(&w);
+        assert_int_equal(
+            harness_do(*state, "GET", PODS "?resourceVersion=1&resourceVersionMatch=Exact", NULL, NULL), 410);
+}
+
+static void test_send_initial_events(void **state)
+{
+        const json_t *meta;
+        struct watch w;
+        json_t *event;
+
+        put(*state, "POST", "a", "n");
+        watch_open(
+            &w, *state, AS_ADMIN,
+            PODS "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
+            NULL);
+        assert_string_equal(watch_say(&w), "ADDED a");
+        event = watch_next(&w, 5000);
+        assert_string_equal(json_string_value(json_object_get(event, "type")), "BOOKMARK");
+        meta = json_object_get(json_object_get(event, "object"), "metadata");
+        assert_string_equal(json_string_value(json_object_get(meta, "resourceVersion")), "1");
+        assert_string_equal(json_string_value(json_object_get(json_object_get(meta, "annotations"),
+                                                              "k8s.io/initial-events-end")),
+                            "true");
+        json_decref(event);
+        watch_close(&w);
+        watch_open(
+            &w, *state, AS_ADMIN,
+            PODS
+            "?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
+            NULL);
+        (void)watch_next(&w, 300);
+        put(*state, "POST", "b", "n");
+        assert_string_equal(watch_say(&w), "ADDED b");
+        watch_close(&w);
+}
+
+static void test_table_and_timeout(void **state)
+{
+        struct watch w;
+        json_t *event;
+
+        put(*state, "POST", "a", "n");
+        watch_open(&w, *state, AS_ADMIN, PODS "?watch=1&timeoutSeconds=1",
+                   "application/json;as=Table;v=v1;g=meta.k8s.io");
+        event = watch_next(&w, 5000);
+        assert_string_equal(json_string_value(json_object_get(json_object_get(event, "object"), "kind")),
+                            "Table");
+        json_decref(event);
+        assert_null(watch_next(&w, 5000));
+        watch_close(&w);
+}
+
+static size_t open_fds(const struct harness *h)
+{
+        char path[64];
+        size_t n = 0;
+        DIR *dir;
+
+        (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)h->pid);
+        dir = opendir(path);
+        assert_non_null(dir);
+        while (readdir(dir))
+                n++;
+        (void)closedir(dir);
+        return n;
+}
+
+/* A client that goes away while nothing happens is noticed: its connection does not stay until the next
+ * event. */
+static void test_hangup_is_noticed(void **state)
+{
+        size_t before = open_fds(*state), after = 0;
+        struct watch w[10];
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(w); i++) {
+                watch_open(&w[i], *state, AS_ADMIN, PODS "?watch=1", NULL);
+                (void)watch_next(&w[i], 200);
+        }
+        assert_true(open_fds(*state) >= before + AK_ARRAY_SIZE(w));
+        for (size_t i = 0; i < AK_ARRAY_SIZE(w); i++)
+                watch_close(&w[i]);
+        /* Each round is a request, so the server has had its turn. */
+        for (int i = 0; i < 50; i++) {
+                assert_int_equal(harness_do(*state, "GET", "/readyz", NULL, NULL), 200);
+                after = open_fds(*state);
+                if (after <= before)
+                        break;
+        }
+        assert_true(after <= before);
+}
+
+static long put_big(const struct harness *h, CURL *curl, const char *method, const char *body)
+{
+        const struct call call = {
+            .method = method, .path = *method == 'P' && method[1] == 'O' ? PODS : PODS "/big", .body = body};
+        struct reply r;
+        long code;
+
+        harness_call(h, curl, &call, &r);
+        code = r.code;
+        reply_deinit(&r);
+        return code;
+}
+
+/* Reads to the end or to an ERROR; the number of events before it. */
+static size_t read_to_error(struct watch *w, bool *error)
+{
+        json_t *event;
+        size_t n = 0;
+
+        *error = false;
+        while (!*error && (event = watch_next(w, 2000))) {
+                *error = strcmp(json_string_value(json_object_get(event, "type")), "ERROR") == 0;
+                n++;
+                json_decref(event);
+        }
+        return n;
+}
+
+/* One that never reads is cut off, and holds up nobody meanwhile. */
+static void test_slow_reader(void **state)
+{
+        CURL *curl = harness_curl(*state, AS_ADMIN);
+        char *body = malloc(60001);
+        struct watch slow, quick;
+        size_t seen = 0;
+        bool error;
+
+        (void)memset(body, 'x', 60000);
+        memcpy(body, "{\"metadata\":{\"name\":\"big\"},\"x\":\"", 32);
+        memcpy(body + 59998, "\"}", 3);
+        watch_open(&slow, *state, AS_ADMIN, PODS "?watch=1", NULL);
+        assert_null(watch_next(&slow, 300));
+        watch_open(&quick, *state, AS_ADMIN, PODS "?watch=1", NULL);
+        assert_null(watch_next(&quick, 300));
+        assert_int_equal(put_big(*state, curl, "POST", body), 201);
+        for (int i = 1; i < 400; i++) {
+                json_t *event = watch_next(&quick, 2000);
+
+                assert_non_null(event);
+                seen++;
+                json_decref(event);
+                assert_int_equal(put_big(*state, curl, "PUT", body), 200);
+        }
+        assert_int_equal(seen, 399);
+        assert_in_range(read_to_error(&slow, &error), 2, 390);
+        assert_true(error);
+        assert_null(watch_next(&slow, 2000));
+        watch_close(&slow);
+        watch_close(&quick);
+        curl_easy_cleanup(curl);
+        free(body);
+}
+
+static void test_clean_stop(void **state)
+{
+        struct harness *h = *state;
+        struct watch w;
+
+        put(h, "POST", "a", "n");
+        watch_open(&w, h, AS_ADMIN, PODS "?watch=1", NULL);
+        assert_string_equal(watch_say(&w), "ADDED a");
+        assert_int_equal(kill(h->pid, SIGTERM), 0);
+        assert_null(watch_next(&w, 5000));
+        watch_close(&w);
+        assert_int_equal(harness_stop(h, 0), 0);
+        assert_int_equal(harness_start(h), 0);
+        assert_int_equal(harness_do(h, "GET", PODS "/a", NULL, NULL), 200);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+            cmocka_unit_test_setup_teardown(test_initial_then_live, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_selector_borders, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_deleted_carries_its_version, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_resume, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_expired, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_send_initial_events, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_table_and_timeout, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_hangup_is_noticed, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_slow_reader, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_clean_stop, setup, teardown),
+        };
+
+        (void)curl_global_init(CURL_GLOBAL_ALL);
+        return cmocka_run_group_tests_name("apiserver_watch", tests, NULL, NULL);
+}

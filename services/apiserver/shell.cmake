@@ -14,7 +14,7 @@ endif()
 alkaid_library(api_test_harness SOURCES test_harness.c DEPS api_shell alkaid_dep::curl alkaid_dep::cmocka)
 alkaid_library(api_test_core SOURCES test_stub_core.c DEPS ak_common)
 if(TARGET api_openapi)
-  foreach(part http watch)
+  foreach(part http watch crash)
     alkaid_unit_test(test_apiserver_${part} SOURCES test_server_${part}.c
                      DEPS api_test_harness api_shell api_test_core api_openapi api_test_core)
   endforeach()

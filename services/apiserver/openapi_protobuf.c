@@ -45,6 +45,11 @@ static void *take(struct arena *a, size_t size)
         return c->data;
 }
 
+static void *take_pointers(struct arena *a, size_t count)
+{
+        return take(a, count * sizeof(void *));
+}
+
 /* A fresh message of protobuf-c type T, e.g. NEW(a, Oapb__Schema, oapb__schema). */
 #define NEW(arena, T, prefix)                                                                                \
         __extension__({                                                                                      \
@@ -65,7 +70,7 @@ static size_t texts(struct arena *a, char ***field, const json_t *array)
 {
         size_t n = json_array_size(array);
 
-        *field = take(a, n * sizeof(**field));
+        *field = take_pointers(a, n);
         for (size_t i = 0; i < n; i++)
                 (*field)[i] = (char *)json_string_value(json_array_get(array, i));
         return n;
@@ -89,7 +94,7 @@ static size_t extensions(struct arena *a, Oapb__NamedAny ***field, json_t *objec
         json_t *value;
         size_t n = 0;
 
-        *field = take(a, json_object_size(object) * sizeof(**field));
+        *field = take_pointers(a, json_object_size(object));
         json_object_foreach(object, key, value)
         {
                 if (strncmp(key, "x-", 2) != 0)
@@ -112,7 +117,7 @@ static size_t named_schemas(struct arena *a, Oapb__NamedSchema ***field, json_t 
         json_t *value;
         size_t n = 0;
 
-        *field = take(a, json_object_size(object) * sizeof(**field));
+        *field = take_pointers(a, json_object_size(object));
         json_object_foreach(object, key, value)
         {
                 Oapb__NamedSchema *named = NEW(a, Oapb__NamedSchema, oapb__named_schema);
@@ -127,7 +132,7 @@ static Oapb__Type *type(struct arena *a, const json_t *name)
 {
         Oapb__Type *out = NEW(a, Oapb__Type, oapb__type);
 
-        out->value = take(a, sizeof(*out->value));
+        out->value = take_pointers(a, 1);
         out->value[0] = (char *)json_string_value(name);
         out->n_value = 1;
         return out;
@@ -137,7 +142,7 @@ static Oapb__Items *items(struct arena *a, json_t *json)
 {
         Oapb__Items *out = NEW(a, Oapb__Items, oapb__items);
 
-        out->schema = take(a, sizeof(*out->schema));
+        out->schema = take_pointers(a, 1);
         out->schema[0] = schema(a, json);
         out->n_schema = 1;
         return out;
@@ -183,7 +188,7 @@ static void schema_limits(struct arena *a, Oapb__Schema *out, json_t *json)
         out->max_items = json_integer_value(json_object_get(json, "maxItems"));
         out->n_required = texts(a, &out->required, json_object_get(json, "required"));
         out->n_choices = json_array_size(choices);
-        out->choices = take(a, out->n_choices * sizeof(*out->choices));
+        out->choices = take_pointers(a, out->n_choices);
         for (size_t i = 0; i < out->n_choices; i++)
                 out->choices[i] = any(a, json_array_get(choices, i));
 }
@@ -274,7 +279,7 @@ static size_t parameters(struct arena *a, Oapb__ParametersItem ***field, const j
 {
         size_t n = json_array_size(array);
 
-        *field = take(a, n * sizeof(**field));
+        *field = take_pointers(a, n);
         for (size_t i = 0; i < n; i++)
                 (*field)[i] = parameter(a, json_array_get(array, i));
         return n;
@@ -300,7 +305,7 @@ static Oapb__Responses *responses(struct arena *a, json_t *json)
         const char *key;
         json_t *value;
 
-        out->codes = take(a, json_object_size(json) * sizeof(*out->codes));
+        out->codes = take_pointers(a, json_object_size(json));
         json_object_foreach(json, key, value) out->codes[out->n_codes++] = response(a, key, value);
         return out;
 }
@@ -343,7 +348,7 @@ static Oapb__Paths *paths(struct arena *a, json_t *json)
         const char *key;
         json_t *value;
 
-        out->items = take(a, json_object_size(json) * sizeof(*out->items));
+        out->items = take_pointers(a, json_object_size(json));
         json_object_foreach(json, key, value)
         {
                 Oapb__NamedPathItem *named = NEW(a, Oapb__NamedPathItem, oapb__named_path_item);

@@ -185,7 +185,7 @@ static char *watch_path(const struct ctl_api *api, const json_t *pod, uint64_t t
                 return NULL;
         if (asprintf(&out, "%s?watch=true&fieldSelector=%s&resourceVersion=%s&timeoutSeconds=%llu", base,
                      escaped, ak_kube_meta(pod, "resourceVersion"),
-                     (unsigned long long)(timeout_us / 1000000 + 1)) < 0)
+                     (unsigned long long)timeout_us / 1000000 + 1) < 0)
                 return NULL;
         return out;
 }

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the core. Stored objects are immutable: a change makes a new json_t, since watch events and
+ * responses hold references to the old one.
+ */
+#pragma once
+
+#include <czmq.h>
+
+#include "libcommon/netaddr.h"
+#include "services/apiserver/core.h"
+#include "services/apiserver/schema_internal.h"
+
+/* ---- errors of one request (status.c) ---- */
+
+/* What is wrong with an object, as `causes` of a Status; kube's words. */
+struct api_causes {
+        json_t *list; /* [{reason, message, field}] */
+};
+void api_causes_deinit(struct api_causes *c);
+#define API_REQUIRED      "FieldValueRequired"
+#define API_INVALID       "FieldValueInvalid"
+#define API_DUPLICATE     "FieldValueDuplicate"
+#define API_FORBIDDEN     "FieldValueForbidden"
+#define API_NOT_SUPPORTED "FieldValueNotSupported"
+#define API_NOT_FOUND     "FieldValueNotFound"
+#define API_TOO_MANY      "FieldValueTooMany"
+#define API_WRONG_TYPE    "FieldValueTypeInvalid"
+/* field "spec.nics[1].name"; value may be NULL; detail is what the remedy is. */
+void api_cause(struct api_causes *c, const char *reason, const char *field, const json_t *value,
+               const char *detail);
+bool api_causes_any(const struct api_causes *c);
+/* 422 `Pod "x" is invalid: …`. */
+json_t *api_status_invalid(const struct api_kind *kind, const char *name, const struct api_causes *c);
+
+/* Sets the result to a failure; message is copied. */
+void api_fail(struct api_result *out, int code, const char *reason, const struct api_kind *kind,
+              const char *name, const char *message);
+void api_fail_fmt(struct api_result *out, int code, const char *reason, const struct api_kind *kind,
+                  const char *name, const char *format, ...) AK_PRINTF(6, 7);
+void api_warn(struct api_result *out, const char *text);
+
+/* ---- validation by table (validate.c) ---- */
+
+/*
+ * Checks `value` against the schema; unknown fields and nulls are removed from it and the former's paths
+ * appended to `unknown` (a JSON array of strings).
+ */
+void api_validate(const struct api_schema *schema, json_t *value, const char *path, struct api_causes *causes,
+                  json_t *unknown);
+
+/* ---- patches (patch_*.c): new reference, or NULL with *error set (a path and what is wrong) ---- */
+
+#define API_ERROR_SIZE 512
+json_t *api_patch_strategic(const struct api_schema *schema, const json_t *original, const json_t *patch,
+                            char error[API_ERROR_SIZE]);
+json_t *api_patch_merge(const json_t *original, const json_t *patch);
+json_t *api_patch_json(const json_t *original, const json_t *operations, char error[API_ERROR_SIZE]);
+
+/* ---- objects and indexes (objects.c) ---- */
+
+#define API_KEY_SIZE 512 /* "namespace/name" */
+
+struct api_object {
+        char *key;
+        json_t *object;
+};
+
+struct api_table_of_kind {
+        struct api_object *items; /* sorted by key */
+        size_t count, room;
+};
+
+struct api_core {
+        uint64_t random_state;
+        bool auto_create_vpc;
+        struct ak_cidr auto_vpc_cidr;
+        uint32_t nic_slots;
+        uint64_t max_objects;
+        uint64_t resource_version;
+        uint64_t object_count;
+        struct api_table_of_kind *tables; /* one per api_kinds[] */
+        zhashx_t *index; /* "ip/<subnet uid>/<ip>", "mac/<vpc uid>/<mac>", "slot/<pod uid>/<n>" -> port key */
+        json_t *pod_ports;   /* pod uid -> {port key: true} */
+        json_t *unscheduled; /* pod key -> true */
+        json_t *ip_cursors;  /* subnet uid -> index to try next */
+        uint64_t next_vni;
+        uint64_t next_sweep_us;
+};
+
+void api_key(const char *name_space, const char *name, char out[API_KEY_SIZE]);
+/* Borrowed; NULL when absent. */
+json_t *api_find(const struct api_core *core, const struct api_kind *kind, const char *name_space,
+                 const char *name);
+json_t *api_find_key(const struct api_core *core, const struct api_kind *kind, const char *key);
+const struct api_table_of_kind *api_objects(const struct api_core *core, const struct api_kind *kind);
+/* First position whose key is not less than `key`. */
+size_t api_lower_bound(const struct api_table_of_kind *t, const char *key);
+/* Puts (object) or removes (NULL) without a change record; keeps the indexes. -ENOMEM, -ENOSPC. */
+int api_objects_set(struct api_core *core, const struct api_kind *kind, const char *key, json_t *object);
+/* Key of the port that holds it, or NULL. */
+const char *api_index_get(const struct api_core *core, const char *format, ...) AK_PRINTF(2, 3);
+
+/* ---- changes of one request (txn.c) ---- */
+
+struct api_txn {
+        struct api_core *core;
+        uint64_t real_us;
+        uint64_t first_version; /* to roll back to */
+        struct api_result *out; /* changes are collected here */
+};
+void api_txn_begin(struct api_txn *t, struct api_core *core, uint64_t real_us, struct api_result *out);
+/* Takes `object` (reference stolen, also on failure): gives it the next resourceVersion and stores it. */
+int api_txn_put(struct api_txn *t, const struct api_kind *kind, json_t *object);
+int api_txn_delete(struct api_txn *t, const struct api_kind *kind, json_t *object);
+/* Undoes all changes of the transaction. The result's object stays. */
+void api_txn_rollback(struct api_txn *t);
+
+/* ---- small helpers (object_util.c) ---- */
+
+const char *api_text(const json_t *object, const char *path); /* dotted path; "" where absent */
+json_t *api_at(const json_t *object, const char *path);       /* dotted path; NULL where absent */
+const char *api_name(const json_t *object);
+const char *api_namespace(const json_t *object);
+const char *api_uid(const json_t *object);
+json_t *api_time(uint64_t real_us);
+uint64_t api_random(struct api_core *core);
+void api_random_uuid(struct api_core *core, char out[AK_UUID_SIZE]);
+/* Makes objects along a dotted path so that `value` (stolen) stands at its end. */
+int api_set(json_t *object, const char *path, json_t *value);
+bool api_is_deleting(const json_t *object);
+/* An Event of the apiserver itself about `object`. */
+int api_record_event(struct api_txn *t, const json_t *object, const struct api_kind *kind, const char *type,
+                     const char *reason, const char *message);
+
+/* ---- rules by kind ---- */
+
+struct api_rules {
+        const struct api_kind *kind;
+        /* Fills in defaults and checks; may write further objects through the transaction. */
+        void (*create)(struct api_txn *t, json_t *object, struct api_causes *causes);
+        void (*update)(struct api_txn *t, const json_t *old, json_t *object, struct api_causes *causes);
+        /* Status writes: may answer otherwise by filling t->out (code != 0). */
+        void (*status)(struct api_txn *t, const json_t *old, json_t *object, struct api_causes *causes);
+        /* Before removal: fill t->out to refuse. `*finally` false keeps the object for now (it was written).
+         */
+        void (*remove)(struct api_txn *t, const json_t *object, const json_t *options, bool *finally);
+};
+const struct api_rules *api_rules_of(const struct api_kind *kind);
+
+extern const struct api_rules api_rules_pod, api_rules_vpc, api_rules_subnet, api_rules_port,
+    api_rules_namespace;
+
+/* ---- allocation (alloc.c) ---- */
+
+/* Makes the VPC and its default subnet where they are missing and allowed. Borrowed; NULL with a cause. */
+json_t *api_resolve_subnet(struct api_txn *t, const char *name_space, const char *vpc, const char *subnet,
+                           const char *field, const char *vpc_field, struct api_causes *causes);
+/*
+ * Fills spec.macAddress, spec.ipAddresses and status of a port that is to be stored, from what it asks for
+ * or from what is free. Causes name fields below `field` ("spec.nics[1]" or "spec").
+ */
+void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, const char *field, bool of_nic,
+                       struct api_causes *causes);
+/* Lowest free slot of the pod, -1 when none. */
+int api_free_slot(const struct api_core *core, const char *pod_uid);
+/* Ports of a pod to phase Releasing: all, or the one named. */
+void api_release_ports(struct api_txn *t, const char *pod_uid, const char *port_name);
+/* Checks a new subnet (or VPC) of a user. */
+void api_check_subnet(struct api_txn *t, json_t *subnet, struct api_causes *causes);
+
+/* ---- pods ---- */
+#define API_PRIMARY_ANNOTATION "alkaid.io/primary-nic"
+void api_pod_nics_create(struct api_txn *t, json_t *pod, struct api_causes *causes);
+void api_pod_nics_update(struct api_txn *t, const json_t *old, json_t *pod, struct api_causes *causes);
+/* Binds a pod and its ports to a node. */
+int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node);
+
+/* ---- verbs ---- */
+void api_handle_list(struct api_core *core, const struct api_request *r, struct api_result *out);
+void api_handle_delete(struct api_txn *t, const struct api_request *r);
+/* Removes one object by the rules of its kind; fills t->out. */
+void api_delete_object(struct api_txn *t, const struct api_kind *kind, json_t *object, const json_t *options);

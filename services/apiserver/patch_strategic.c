@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Strategic merge patch, as Kubernetes documents it (sig-api-machinery/strategic-merge-patch.md): objects
+ * merge, lists of a schema with a merge key merge by that key, other lists are replaced, null deletes.
+ * Directives: $patch (replace, delete, merge), $setElementOrder/<list>, $deleteFromPrimitiveList/<list>,
+ * $retainKeys.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "services/apiserver/core_internal.h"
+
+#define ORDER  "$setElementOrder/"
+#define DELETE "$deleteFromPrimitiveList/"
+#define DEPTH  64
+
+struct merge {
+        char *error; /* API_ERROR_SIZE; first byte 0 = none yet */
+        int depth;
+};
+
+static json_t *merge_object(struct merge *m, const struct api_schema *s, const json_t *original,
+                            const json_t *patch, const char *path);
+
+static void fail(struct merge *m, const char *path, const char *what)
+{
+        if (!m->error[0])
+                (void)snprintf(m->error, API_ERROR_SIZE, "%.200s: %s", *path ? path : "patch", what);
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+        return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static const struct api_schema *child_schema(const struct api_schema *s, const char *name)
+{
+        if (!s)
+                return NULL;
+        if (s->type == API_TYPE_MAP)
+                return s->item;
+        for (size_t i = 0; i < s->field_count; i++)
+                if (strcmp(s->fields[i].name, name) == 0)
+                        return s->fields[i].schema;
+        return NULL;
+}
+
+/* Index of the item whose merge key equals that of `like`; -1 when none. */
+static ssize_t find_by_key(const json_t *list, const char *key, const json_t *like)
+{
+        const json_t *wanted = json_object_get(like, key), *item;
+        size_t i;
+
+        json_array_foreach((json_t *)list, i, item)
+        {
+                if (json_equal(json_object_get(item, key), wanted))
+                        return (ssize_t)i;
+        }
+        return -1;
+}
+
+static ssize_t find_value(const json_t *list, const json_t *value)
+{
+        const json_t *item;
+        size_t i;
+
+        json_array_foreach((json_t *)list, i, item)
+        {
+                if (json_equal(item, value))
+                        return (ssize_t)i;
+        }
+        return -1;
+}
+
+/* {"$patch": "replace"} among the items: the list becomes the other items. */
+static bool list_replaced(const json_t *patch)
+{
+        const json_t *item;
+        size_t i;
+
+        json_array_foreach((json_t *)patch, i, item)
+        {
+                const char *directive = json_string_value(json_object_get(item, "$patch"));
+                if (directive && strcmp(directive, "replace") == 0)
+                        return true;
+        }
+        return false;
+}
+
+static void apply_item(struct merge *m, const struct api_schema *s, json_t *result, const json_t *item,
+                       const char *path)
+{
+        const char *directive = json_string_value(json_object_get(item, "$patch"));
+        json_t *merged;
+        ssize_t at;
+        char what[128];
+
+        if (!json_is_object(item) || !json_object_get(item, s->merge_key)) {
+                (void)snprintf(what, sizeof(what), "does not contain declared merge key: %s", s->merge_key);
+                fail(m, path, what);
+                return;
+        }
+        at = find_by_key(result, s->merge_key, item);
+        if (directive && strcmp(directive, "delete") == 0) {
+                if (at >= 0)
+                        (void)json_array_remove(result, (size_t)at);
+                return;
+        }
+        merged = merge_object(m, s->item, at >= 0 ? json_array_get(result, (size_t)at) : NULL, item, path);
+        if (!merged)
+                return;
+        if (at >= 0)
+                (void)json_array_set_new(result, (size_t)at, merged);
+        else
+                (void)json_array_append_new(result, merged);
+}
+
+static json_t *merge_list(struct merge *m, const struct api_schema *s, const json_t *original,
+                          const json_t *patch, const char *path)
+{
+        bool replaced = list_replaced(patch);
+        json_t *result = original && !replaced ? json_copy((json_t *)original) : json_array(), *item;
+        size_t i;
+
+        json_array_foreach((json_t *)patch, i, item)
+        {
+                char at[256];
+                if (replaced && json_object_get(item, "$patch"))
+                        continue;
+                (void)snprintf(at, sizeof(at), "%.200s[%zu]", path, i);
+                apply_item(m, s, result, item, at);
+        }
+        return result;
+}
+
+static json_t *merge_set(const json_t *original, const json_t *patch)
+{
+        json_t *result = original ? json_copy((json_t *)original) : json_array(), *item;
+        size_t i;
+
+        json_array_foreach((json_t *)patch, i, item)
+        {
+                if (find_value(result, item) < 0)
+                        (void)json_array_append(result, item);
+        }
+        return result;
+}
+
+/*
+ * $setElementOrder: the listed items stand in that order; an item that the patch's author did not know keeps
+ * its place behind the item that it stood behind.
+ */
+static json_t *in_order(const struct api_schema *s, const json_t *list, const json_t *order)
+{
+        bool keyed = s && s->merge == API_MERGE_BY_KEY;
+        json_t *result = json_array(), *item, *before = NULL;
+        size_t i;
+
+        json_array_foreach((json_t *)order, i, item)
+        {
+                ssize_t at = keyed ? find_by_key(list, s->merge_key, item) : find_value(list, item);
+                if (at >= 0)
+                        (void)json_array_append(result, json_array_get(list, (size_t)at));
+        }
+        json_array_foreach((json_t *)list, i, item)
+        {
+                if (find_value(result, item) < 0)
+                        (void)json_array_insert(result, before ? (size_t)find_value(result, before) + 1 : 0,
+                                                item);
+                before = item;
+        }
+        return result;
+}
+
+static void apply_list_directive(struct merge *m, const struct api_schema *s, json_t *result, const char *key,
+                                 const json_t *value, const char *path)
+{
+        const char *name = strchr(key, '/') + 1;
+        json_t *list = json_object_get(result, name), *item;
+        size_t i;
+
+        if (!json_is_array(value)) {
+                fail(m, path, "the directive takes a list");
+                return;
+        }
+        if (!json_is_array(list))
+                return;
+        if (has_prefix(key, ORDER)) {
+                (void)json_object_set_new(result, name, in_order(child_schema(s, name), list, value));
+                return;
+        }
+        list = json_copy(list);
+        json_array_foreach((json_t *)value, i, item)
+        {
+                ssize_t at = find_value(list, item);
+                if (at >= 0)
+                        (void)json_array_remove(list, (size_t)at);
+        }
+        (void)json_object_set_new(result, name, list);
+}
+
+static void retain_keys(struct merge *m, json_t *result, const json_t *keys, const char *path)
+{
+        const char *key;
+        json_t *value;
+        void *tmp;
+
+        if (!json_is_array(keys)) {
+                fail(m, path, "$retainKeys takes a list");
+                return;
+        }
+        json_object_foreach_safe(result, tmp, key, value)
+        {
+                json_t *name = json_string(key);
+                if (find_value(keys, name) < 0)
+                        (void)json_object_del(result, key);
+                json_decref(name);
+        }
+}
+
+static json_t *merge_value(struct merge *m, const struct api_schema *s, const json_t *original,
+                           const json_t *value, const char *path)
+{
+        if (json_is_object(value))
+                return merge_object(m, s, json_is_object(original) ? original : NULL, value, path);
+        if (json_is_array(value) && s && s->type == API_TYPE_LIST) {
+                const json_t *list = json_is_array(original) ? original : NULL;
+                if (s->merge == API_MERGE_BY_KEY)
+                        return merge_list(m, s, list, value, path);
+                if (s->merge == API_MERGE_SET)
+                        return merge_set(list, value);
+        }
+        return json_incref((json_t *)value);
+}
+
+static void merge_fields(struct merge *m, const struct api_schema *s, json_t *result, const json_t *patch,
+                         const char *path)
+{
+        const char *key;
+        json_t *value;
+
+        json_object_foreach((json_t *)patch, key, value)
+        {
+                char at[256];
+
+                (void)snprintf(at, sizeof(at), "%.180s%s%.64s", path, *path ? "." : "", key);
+                if (strcmp(key, "$patch") == 0 || strcmp(key, "$retainKeys") == 0 || has_prefix(key, ORDER) ||
+                    has_prefix(key, DELETE))
+                        continue;
+                if (key[0] == '$')
+                        fail(m, at, "unknown directive");
+                else if (json_is_null(value))
+                        (void)json_object_del(result, key);
+                else
+                        (void)json_object_set_new(
+                            result, key,
+                            merge_value(m, child_schema(s, key), json_object_get(result, key), value, at));
+        }
+        json_object_foreach((json_t *)patch, key, value)
+        {
+                if (has_prefix(key, ORDER) || has_prefix(key, DELETE))
+                        apply_list_directive(m, s, result, key, value, key);
+        }
+}
+
+static json_t *merge_object(struct merge *m, const struct api_schema *s, const json_t *original,
+                            const json_t *patch, const char *path)
+{
+        const char *directive = json_string_value(json_object_get(patch, "$patch"));
+        const json_t *retain = json_object_get(patch, "$retainKeys");
+        json_t *result;
+
+        if (directive && strcmp(directive, "replace") != 0 && strcmp(directive, "delete") != 0 &&
+            strcmp(directive, "merge") != 0)
+                fail(m, path, "$patch must be replace, delete or merge");
+        if (++m->depth > DEPTH) {
+                fail(m, path, "nested too deep");
+                m->depth--;
+                return json_object();
+        }
+        bool afresh = !original || (directive && strcmp(directive, "merge") != 0);
+        result = afresh ? json_object() : json_copy((json_t *)original);
+        if (!directive || strcmp(directive, "delete") != 0)
+                merge_fields(m, s, result, patch, path);
+        if (retain)
+                retain_keys(m, result, retain, path);
+        m->depth--;
+        return result;
+}
+
+json_t *api_patch_strategic(const struct api_schema *schema, const json_t *original, const json_t *patch,
+                            char error[API_ERROR_SIZE])
+{
+        struct merge m = {.error = error};
+        json_t *result;
+
+        error[0] = '\0';
+        if (!json_is_object(patch)) {
+                fail(&m, "", "must be an object");
+                return NULL;
+        }
+        result = merge_object(&m, schema, original, patch, "");
+        if (error[0]) {
+                json_decref(result);
+                return NULL;
+        }
+        return result;
+}

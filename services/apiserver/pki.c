@@ -307,6 +307,12 @@ static int load_ca(const struct pki_config *config, struct ca *ca, char **crt_te
                 return rc;
         free(AK_STEAL(crt));
         rc = read_pair(config->dir, "ca", &crt, &key, error);
+        if (rc == -ENOENT)
+                (void)snprintf(
+                    error, PKI_ERROR_SIZE,
+                    "%s/ca.key is missing; restore it, or remove ca.crt too to begin with a new CA (all "
+                    "clients then need new kubeconfigs)",
+                    config->dir);
         if (rc == 0)
                 rc = parse_ca(crt, key, config, ca, error);
         if (key)

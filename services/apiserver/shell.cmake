@@ -13,6 +13,10 @@ endif()
 # Tests of the shell run with a core without rules (test_stub_core.c), so that they test the shell alone.
 alkaid_library(api_test_harness SOURCES test_harness.c DEPS api_shell alkaid_dep::curl alkaid_dep::cmocka)
 alkaid_library(api_test_core SOURCES test_stub_core.c DEPS ak_common)
+alkaid_library(api_store_fake SOURCES store_fake.c DEPS alkaid_dep::czmq)
+alkaid_unit_test(test_apiserver_rest SOURCES test_rest.c DEPS api_shell api_test_core)
+alkaid_unit_test(test_apiserver_store SOURCES test_store.c DEPS api_shell api_store_fake)
+alkaid_unit_test(test_apiserver_pki SOURCES test_pki.c DEPS api_shell)
 if(TARGET api_openapi)
   foreach(part http watch crash)
     alkaid_unit_test(test_apiserver_${part} SOURCES test_server_${part}.c

@@ -289,11 +289,8 @@ static int check_version(struct sqlite_store *s, const char *path)
                 rc = query_number(s, "SELECT count(*) FROM sqlite_schema", &tables);
         if (rc < 0)
                 return rc;
-        if (tables > 0 && id != APPLICATION_ID) {
-                (void)snprintf(s->error, sizeof(s->error), "%.300s is an SQLite file, but no Alkaid store",
-                               path);
+        if (tables > 0 && id != APPLICATION_ID)
                 return -EBADMSG;
-        }
         if (version > SCHEMA_VERSION) {
                 (void)snprintf(
                     s->error, sizeof(s->error),
@@ -341,6 +338,11 @@ static int open_database(struct sqlite_store *s, const char *path)
         (void)sqlite3_extended_result_codes(s->db, 1);
         (void)sqlite3_busy_timeout(s->db, 5000); /* a reader of the file, such as a backup */
         rc = check_version(s, path);
+        if (rc == -EBADMSG)
+                (void)snprintf(
+                    s->error, sizeof(s->error),
+                    "%.300s is no Alkaid store: restore a backup, or move the file away to begin empty",
+                    path);
         if (rc < 0)
                 return rc;
         rc = exec(

@@ -10,7 +10,7 @@ die() {
 say() { printf '%s\n' "$*"; }
 
 options_default() {
-  export ROOT STATE NAME PORT LIBVIRT INSTALL VERBOSE PRESET APT_UPDATED # see isolated()
+  export ROOT STATE NAME PORT LIBVIRT INSTALL VERBOSE PRESET APT_UPDATED IMAGE_MIRRORS # see isolated()
   STATE=${ALKAID_DEV_STATE:-/var/lib/alkaid-dev}
   NAME=${ALKAID_DEV_NAME:-}
   PORT=${ALKAID_DEV_PORT:-}
@@ -19,6 +19,7 @@ options_default() {
   VERBOSE=no
   PRESET=${ALKAID_DEV_PRESET:-release}
   APT_UPDATED=no
+  IMAGE_MIRRORS= # HOST=BASE, separated by blanks
 }
 
 options_set() {

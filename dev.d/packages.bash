@@ -17,6 +17,7 @@ PACKAGES_run=(
 PACKAGES_guest=(cpio fdisk mtools syslinux syslinux-common xz-utils zstd)
 PACKAGES_demo=('busybox|busybox-static')
 PACKAGES_test=('busybox|busybox-static' bats bats-assert bats-support expect socat jq iputils-ping)
+PACKAGES_bench=(python3 python3-libvirt python3-yaml)
 PACKAGES_fuzz=(clang 'libclang-rt-dev|libclang-rt-14-dev')
 PACKAGES_lint=(clang-format clang-tidy clang cppcheck shellcheck git)
 
@@ -101,7 +102,7 @@ cmd_packages() {
   local group
   (($#)) || die 'packages: which group? see ./dev help' 2
   for group in "$@"; do
-    [[ $group =~ ^(build|run|guest|demo|test|fuzz|lint)$ ]] || die "packages: no group '$group'" 2
+    [[ $group =~ ^(build|run|guest|demo|test|bench|fuzz|lint)$ ]] || die "packages: no group '$group'" 2
   done
   packages_need "$@"
 }

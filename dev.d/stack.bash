@@ -142,6 +142,9 @@ start_libvirt() {
 start_services() {
   local bin level=${ALKAID_DEV_LOG_LEVEL:-info} mirrors=() base host
   bin=$(bin_dir)
+  for base in $IMAGE_MIRRORS; do
+    mirrors+=(--image-mirror "$base")
+  done
   if [[ -f $STATE/images/hosts ]]; then
     base=$("$ROOT/tests/lib/image-server" start "$STATE/images" {STACK_LOCK}>&-)
     while read -r host; do
@@ -199,7 +202,14 @@ other_instance() {
 
 cmd_up() {
   need_root up
-  (($# == 0)) || die "up: unknown argument '$1'" 2
+  while (($#)); do
+    case $1 in
+      --image-mirror) (($# >= 2)) || die "$1 needs HOST=BASE" 2 ;;&
+      --image-mirror) IMAGE_MIRRORS+=" $2" && shift 2 ;;
+      --image-mirror=*) IMAGE_MIRRORS+=" ${1#*=}" && shift ;;
+      *) die "up: unknown argument '$1'" 2 ;;
+    esac
+  done
   packages_need build run
   build_step "$PRESET"
   up_or_down

@@ -2,12 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the suites share. Waiting is done on watches of the API wherever the API shows the condition.
 
-load_libraries() {
-  export BATS_LIB_PATH=${BATS_LIB_PATH:+$BATS_LIB_PATH:}/usr/lib/bats:/usr/share/bats
-  bats_load_library bats-support
-  bats_load_library bats-assert
-}
-load_libraries
+load load-libraries
 
 EXAMPLES=$ROOT/examples
 virsh_() { virsh -q -c "$(libvirt_uri)" "$@"; }

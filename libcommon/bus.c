@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bus on ZeroMQ: sockets, envelopes, last values, gap detection. bus.h tells the idea.
+ * The bus on ZeroMQ: sockets, envelopes, last values. bus.h tells the idea; receiving is in bus_peer.c.
  *
  * A subscription frame that reaches our XPUB is answered by a replay of what matches it; since ZeroMQ sends
  * subscriptions again after every reconnect, a restarted publisher or subscriber is brought up to date by
- * that alone. Live messages are numbered per type, because a subscriber sees whole types only: a number per
+ * that alone. Messages are numbered per type, because a subscriber sees whole types only: a number per
  * publisher would show gaps where there are none. A subscription narrower than a type is not watched for
  * gaps.
  *
  * Replays go to everyone who subscribed to the topic, not only to who asked; hence the flag `replayed` and
- * the rule that a replayed message never moves a sequence number.
+ * numbers of their own. They run in the order of publication, so that a receiver sees causes before effects.
+ *
+ * The listening socket is made here and handed to ZeroMQ (ZMQ_USE_FD). ZeroMQ's own ipc bind unlinks
+ * whatever stands at the path, be it a live service's, and its close unlinks it once more from a thread of
+ * its own, at a time when the name may have a new owner. So the name belongs to who holds the lock file's
+ * flock(2), and only that one makes and removes the socket; a crash gives the lock back.
  */
 #include "libcommon/bus.h"
 
@@ -18,98 +23,41 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
-#include "libcommon/bus_wire.h"
+#include "libcommon/bus_internal.h"
 #include "libcommon/clock.h"
-#include "libcommon/log.h"
 
 #define MARK_INTERVAL_US (UINT64_C(5) * 1000 * 1000)
 #define REPLAY_PAUSE_MS  100 /* at most one answer to sync.request in this time */
-#define BATCH            256 /* messages taken from one socket before the others get their turn */
-#define HWM              100000
-#define MAX_TYPES        32
+#define DEFAULT_HWM      100000
+#define LINGER_MS        200 /* for what was published just before the end */
+#define MAX_LISTENERS    256
 
-struct value {
-        uint64_t seq;
-        uint64_t sent_us;
+struct bus_value {
+        TAILQ_ENTRY(bus_value) link;
+        uint64_t seq, sent_us;
         char trace[AK_BUS_TRACE_MAX + 1];
         size_t len;
+        const char *topic; /* behind the body */
         uint8_t body[];
 };
 
-struct type_seq {
-        char type[AK_BUS_MARK_TYPE_LEN + 1];
-        uint64_t seq;
-};
-
-struct seq_table {
-        struct type_seq items[MAX_TYPES];
-        size_t count;
-};
-
-struct peer {
-        struct ak_bus *bus;
-        char name[AK_BUS_NAME_MAX + 1];
-        zsock_t *sub;
-        zlistx_t *prefixes; /* char * */
-        uint64_t epoch;
-        struct seq_table seen;
-        struct peer *next;
-};
-
-struct ak_bus {
-        zloop_t *loop;
-        struct ak_bus_handler handler;
-        char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
-        char name[AK_BUS_NAME_MAX + 1]; /* "" = listen only */
-        uint64_t epoch;
-        uint32_t max_topics;
-        int lock_fd;
-        zsock_t *pub;
-        zhashx_t *values; /* topic -> struct value */
-        struct seq_table published;
-        struct peer *peers;
-        int mark_timer, replay_timer; /* -1 = not armed */
-        struct ak_ratelimit reject_limit;
-        struct ak_bus_stats stats;
-};
-
-/* ---- small parts ---- */
-
-static size_t type_len(const char *topic)
+struct bus_type *bus_type(struct bus_types *t, const char *topic)
 {
-        return strcspn(topic, "/");
-}
+        size_t len = ak_bus_type_len(topic);
+        struct bus_type *e;
 
-/* NULL when the table is full: a peer cannot make it grow. */
-static struct type_seq *seq_entry(struct seq_table *t, const char *topic, bool *created)
-{
-        size_t len = type_len(topic);
-
-        *created = false;
         for (size_t i = 0; i < t->count; i++)
                 if (strlen(t->items[i].type) == len && memcmp(t->items[i].type, topic, len) == 0)
                         return &t->items[i];
-        if (t->count == MAX_TYPES || len > AK_BUS_MARK_TYPE_LEN)
+        if (t->count == BUS_MAX_TYPES || len > AK_BUS_MARK_TYPE_LEN)
                 return NULL;
-        *created = true;
-        struct type_seq *e = &t->items[t->count++];
+        e = &t->items[t->count++];
+        *e = (struct bus_type){0};
         memcpy(e->type, topic, len);
-        e->type[len] = '\0';
-        e->seq = 0;
         return e;
-}
-
-static void reject(struct ak_bus *bus, const char *peer, const char *why)
-{
-        uint32_t suppressed;
-
-        bus->stats.rejected++;
-        if (ak_ratelimit_pass(&bus->reject_limit, ak_clock_monotonic_us(), &suppressed))
-                ak_log(AK_LOG_WARN, "bus_frame_rejected", "peer", peer, "why", why, "suppressed",
-                       AK_FMT("%u", suppressed), NULL);
 }
 
 static uint64_t random_epoch(void)
@@ -128,7 +76,7 @@ static int send_part(void *socket, const void *data, size_t len, int flags)
         return zmq_send(socket, data, len, flags | ZMQ_DONTWAIT) < 0 ? -errno : 0;
 }
 
-static int send_frames(struct ak_bus *bus, const struct ak_bus_frame *f)
+int bus_send(struct ak_bus *bus, const struct ak_bus_frame *f)
 {
         AK_AUTOFREE uint8_t *envelope = NULL;
         size_t envelope_len;
@@ -148,95 +96,131 @@ static int send_frames(struct ak_bus *bus, const struct ak_bus_frame *f)
         return r;
 }
 
-static int retain(struct ak_bus *bus, const struct ak_bus_frame *f)
+static struct bus_value *value_new(const struct ak_bus_frame *f)
 {
-        struct value *v;
+        size_t topic_size = strlen(f->topic) + 1;
+        struct bus_value *v = malloc(sizeof(*v) + f->body_len + topic_size);
 
-        if (!zhashx_lookup(bus->values, f->topic) && zhashx_size(bus->values) >= bus->max_topics)
-                return -ENOSPC;
-        v = malloc(sizeof(*v) + f->body_len);
         if (!v)
-                return -ENOMEM;
-        *v = (struct value){.seq = f->seq, .sent_us = f->sent_us, .len = f->body_len};
+                return NULL;
+        *v = (struct bus_value){.seq = f->seq, .sent_us = f->sent_us, .len = f->body_len};
         (void)snprintf(v->trace, sizeof(v->trace), "%s", f->trace);
         if (f->body_len)
                 memcpy(v->body, f->body, f->body_len);
+        v->topic = memcpy(v->body + f->body_len, f->topic, topic_size);
+        return v;
+}
+
+void ak_bus_forget(struct ak_bus *bus, const char *topic)
+{
+        struct bus_value *v = zhashx_lookup(bus->values, topic);
+
+        if (!v)
+                return;
+        TAILQ_REMOVE(&bus->order, v, link);
+        zhashx_delete(bus->values, topic);
+}
+
+static int retain(struct ak_bus *bus, const struct ak_bus_frame *f)
+{
+        struct bus_value *v;
+
+        if (!zhashx_lookup(bus->values, f->topic) && zhashx_size(bus->values) >= bus->max_topics)
+                return -ENOSPC;
+        v = value_new(f);
+        if (!v)
+                return -ENOMEM;
+        ak_bus_forget(bus, f->topic);
         zhashx_update(bus->values, f->topic, v);
+        TAILQ_INSERT_TAIL(&bus->order, v, link);
         return 0;
+}
+
+static bool is_publishable(const char *topic, const char *trace)
+{
+        return ak_bus_topic_valid(topic) && strncmp(topic, AK_BUS_TOPIC_OWN, strlen(AK_BUS_TOPIC_OWN)) != 0 &&
+               ak_bus_trace_valid(trace);
 }
 
 int ak_bus_publish(struct ak_bus *bus, const char *topic, const char *trace, const void *body, size_t len,
                    bool keep)
 {
-        bool created;
-        struct type_seq *seq;
-        int r;
+        struct bus_type *type;
+        int r = 0;
 
-        if (!bus->pub || !ak_bus_topic_valid(topic) || (trace && strlen(trace) > AK_BUS_TRACE_MAX))
+        if (!bus->pub || !is_publishable(topic, trace ? trace : ""))
                 return -EINVAL;
         if (len > AK_SCHEMA_MAX_BYTES)
                 return -EMSGSIZE;
-        seq = seq_entry(&bus->published, topic, &created);
-        if (!seq)
+        type = bus_type(&bus->published, topic);
+        if (!type)
                 return -ENOSPC;
         struct ak_bus_frame f = {.publisher = bus->name,
                                  .topic = topic,
                                  .epoch = bus->epoch,
-                                 .seq = seq->seq + 1,
+                                 .seq = type->seq + 1,
                                  .sent_us = ak_clock_realtime_us(),
                                  .trace = trace ? trace : "",
                                  .body = body,
                                  .body_len = len};
-        if (keep) {
+        if (keep)
                 r = retain(bus, &f);
-                if (r < 0)
-                        return r;
-        }
-        r = send_frames(bus, &f);
+        if (r == 0)
+                r = bus_send(bus, &f);
         if (r < 0)
                 return r;
-        seq->seq++;
+        type->seq++;
         bus->stats.published++;
         return 0;
 }
 
-void ak_bus_forget(struct ak_bus *bus, const char *topic)
+/* ---- last values ---- */
+
+static void replay_value(struct ak_bus *bus, const struct bus_value *v)
 {
-        zhashx_delete(bus->values, topic);
+        struct bus_type *type = bus_type(&bus->published, v->topic);
+        struct ak_bus_frame f = {.publisher = bus->name,
+                                 .topic = v->topic,
+                                 .epoch = bus->epoch,
+                                 .seq = v->seq,
+                                 .sent_us = v->sent_us,
+                                 .trace = v->trace,
+                                 .replayed = true,
+                                 .replay_seq = type->replay_seq + 1,
+                                 .body = v->body,
+                                 .body_len = v->len};
+
+        if (bus_send(bus, &f) < 0)
+                return;
+        type->replay_seq++;
+        bus->stats.replayed++;
 }
 
 static void replay(struct ak_bus *bus, const char *prefix, size_t prefix_len)
 {
-        for (struct value *v = zhashx_first(bus->values); v; v = zhashx_next(bus->values)) {
-                const char *topic = zhashx_cursor(bus->values);
+        struct bus_value *v;
 
-                if (strncmp(topic, prefix, prefix_len) != 0)
-                        continue;
-                struct ak_bus_frame f = {.publisher = bus->name,
-                                         .topic = topic,
-                                         .epoch = bus->epoch,
-                                         .seq = v->seq,
-                                         .sent_us = v->sent_us,
-                                         .trace = v->trace,
-                                         .replayed = true,
-                                         .body = v->body,
-                                         .body_len = v->len};
-                if (send_frames(bus, &f) == 0)
-                        bus->stats.replayed++;
+        TAILQ_FOREACH(v, &bus->order, link)
+        {
+                if (strncmp(v->topic, prefix, prefix_len) == 0)
+                        replay_value(bus, v);
         }
 }
 
-static void publish_mark(struct ak_bus *bus)
+static void publish_mark(struct ak_bus *bus, bool full)
 {
-        struct ak_bus_mark mark = {0};
+        struct ak_bus_mark mark = {.full = full};
         AK_AUTOFREE uint8_t *body = NULL;
-        size_t len;
+        size_t n = bus->published.count, len;
 
-        for (size_t i = 0; i < bus->published.count && mark.types.count < AK_BUS_MARK_TYPES; i++) {
-                const struct type_seq *t = &bus->published.items[i];
-                (void)snprintf(mark.types.items[mark.types.count++], AK_BUS_MARK_TYPE_LEN + 1, "%s", t->type);
-                mark.seqs.items[mark.seqs.count++] = t->seq;
+        for (size_t i = 0; i < n; i++) {
+                const struct bus_type *t = &bus->published.items[i];
+
+                (void)snprintf(mark.types.items[i], sizeof(mark.types.items[i]), "%s", t->type);
+                mark.seqs.items[i] = t->seq;
+                mark.replay_seqs.items[i] = t->replay_seq;
         }
+        mark.types.count = mark.seqs.count = mark.replay_seqs.count = (uint32_t)n;
         if (ak_record_encode(&ak_bus_mark_record, &mark, &body, &len) < 0)
                 return;
         struct ak_bus_frame f = {.publisher = bus->name,
@@ -244,15 +228,18 @@ static void publish_mark(struct ak_bus *bus)
                                  .epoch = bus->epoch,
                                  .sent_us = ak_clock_realtime_us(),
                                  .trace = "",
-                                 .replayed = true,
                                  .body = body,
                                  .body_len = len};
-        (void)send_frames(bus, &f);
+        (void)bus_send(bus, &f);
 }
 
 static int on_mark_timer(zloop_t *loop AK_UNUSED, int timer AK_UNUSED, void *arg)
 {
-        publish_mark(arg);
+        struct ak_bus *bus = arg;
+
+        if (bus->pub)
+                publish_mark(bus, false);
+        bus_peers_check(bus);
         return 0;
 }
 
@@ -262,306 +249,60 @@ static int on_replay_timer(zloop_t *loop AK_UNUSED, int timer AK_UNUSED, void *a
 
         bus->replay_timer = -1;
         replay(bus, "", 0);
-        publish_mark(bus);
+        publish_mark(bus, true);
         return 0;
 }
 
-/* A subscription: byte 1 and the prefix. Byte 0, its end, needs nothing. */
-static int on_subscription(zloop_t *loop AK_UNUSED, zsock_t *sock, void *arg)
-{
-        struct ak_bus *bus = arg;
-        char frame[AK_BUS_TOPIC_MAX + 2];
-
-        for (int i = 0; i < BATCH; i++) {
-                int len = zmq_recv(zsock_resolve(sock), frame, sizeof(frame), ZMQ_DONTWAIT);
-                if (len < 0)
-                        break;
-                if (len < 1 || (size_t)len > sizeof(frame) - 1 || frame[0] != 1)
-                        continue;
-                frame[len] = '\0';
-                replay(bus, frame + 1, (size_t)len - 1);
-        }
-        return 0;
-}
-
-/* ---- receiving ---- */
-
-/* Does one of the subscriptions cover the whole type? Only then are numbers without gaps. */
-static bool covers_type(const struct peer *p, const char *type, size_t len)
-{
-        for (char *prefix = zlistx_first(p->prefixes); prefix; prefix = zlistx_next(p->prefixes)) {
-                size_t n = strlen(prefix);
-
-                if (n <= len && strncmp(prefix, type, n) == 0)
-                        return true;
-                if (n == len + 1 && prefix[len] == '/' && strncmp(prefix, type, len) == 0)
-                        return true;
-        }
-        return false;
-}
-
-static void gap(struct peer *p, const char *topic, uint64_t expected, uint64_t got)
-{
-        p->bus->stats.gaps++;
-        ak_log(AK_LOG_WARN, "bus_gap", "peer", p->name, "topic", topic, "expected", AK_FMT("%lu", expected),
-               "got", AK_FMT("%lu", got), NULL);
-        ak_bus_request_sync(p->bus, p->name, "gap");
-}
-
-static void track_sequence(struct peer *p, const char *topic, uint64_t seq)
-{
-        bool created;
-        struct type_seq *e;
-
-        if (!covers_type(p, topic, type_len(topic)))
-                return;
-        e = seq_entry(&p->seen, topic, &created);
-        if (!e)
-                return;
-        if (!created && seq <= e->seq) {
-                p->bus->stats.duplicates++;
-                return;
-        }
-        if (!created && seq != e->seq + 1)
-                gap(p, topic, e->seq + 1, seq);
-        e->seq = seq;
-}
-
-static void on_mark(struct peer *p, const struct ak_bus_frame *f)
-{
-        char error[AK_SCHEMA_ERROR_SIZE];
-        struct ak_bus_mark mark;
-
-        if (ak_record_decode(&ak_bus_mark_record, f->body, f->body_len, &mark, error) < 0 ||
-            mark.types.count != mark.seqs.count) {
-                reject(p->bus, p->name, "malformed sync.mark");
-                return;
-        }
-        for (uint32_t i = 0; i < mark.types.count; i++) {
-                const char *type = mark.types.items[i];
-                bool created;
-                struct type_seq *e;
-
-                if (!covers_type(p, type, strlen(type)))
-                        continue;
-                e = seq_entry(&p->seen, type, &created);
-                if (!e || mark.seqs.items[i] <= e->seq)
-                        continue;
-                if (!created)
-                        gap(p, type, e->seq, mark.seqs.items[i]);
-                e->seq = mark.seqs.items[i];
-        }
-}
-
-static void note_epoch(struct peer *p, uint64_t epoch)
-{
-        struct ak_bus *bus = p->bus;
-
-        if (p->epoch == epoch)
-                return;
-        p->epoch = epoch;
-        p->seen.count = 0;
-        if (bus->handler.on_peer_epoch)
-                bus->handler.on_peer_epoch(bus->handler.arg, p->name, epoch);
-}
-
-static void schedule_replay(struct ak_bus *bus)
+void bus_schedule_replay(struct ak_bus *bus)
 {
         if (bus->pub && bus->replay_timer < 0)
                 bus->replay_timer = zloop_timer(bus->loop, REPLAY_PAUSE_MS, 1, on_replay_timer, bus);
 }
 
-static void dispatch(struct peer *p, const struct ak_bus_frame *f)
-{
-        struct ak_bus *bus = p->bus;
+/* ---- subscriptions ---- */
 
-        note_epoch(p, f->epoch);
-        if (strcmp(f->topic, AK_BUS_TOPIC_MARK) == 0) {
-                on_mark(p, f);
+/* Keeps account of who would hear a sync.request: a peer subscribes to its own name's on all it hears. */
+static void note_listener(struct ak_bus *bus, const char *prefix, bool subscribed)
+{
+        const char *name = prefix + strlen(AK_BUS_TOPIC_SYNC);
+
+        if (strncmp(prefix, AK_BUS_TOPIC_SYNC, strlen(AK_BUS_TOPIC_SYNC)) != 0 || !ak_bus_name_valid(name))
                 return;
-        }
-        if (strncmp(f->topic, AK_BUS_TOPIC_SYNC, strlen(AK_BUS_TOPIC_SYNC)) == 0) {
-                schedule_replay(bus);
-                return;
-        }
-        bus->stats.received++;
-        if (!f->replayed)
-                track_sequence(p, f->topic, f->seq);
-        if (bus->handler.on_tap)
-                bus->handler.on_tap(bus->handler.arg, f, false);
-        if (bus->handler.on_message)
-                bus->handler.on_message(bus->handler.arg, f);
+        if (!subscribed)
+                zhashx_delete(bus->sync_listeners, name);
+        else if (zhashx_size(bus->sync_listeners) < MAX_LISTENERS)
+                zhashx_update(bus->sync_listeners, name, bus);
 }
 
-/* Takes all parts of one message; false when there is none. Frames past the third are read and dropped. */
-static bool receive_parts(void *socket, zmq_msg_t parts[3], size_t *count)
+/* A subscription is byte 1 and the prefix; byte 0, its end. */
+static void handle_subscription(struct ak_bus *bus, bool subscribed, const char *prefix)
 {
-        int more = 1;
+        size_t len = strlen(prefix);
 
-        *count = 0;
-        while (more) {
-                zmq_msg_t part;
-
-                zmq_msg_init(&part);
-                if (zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) < 0) {
-                        zmq_msg_close(&part);
-                        return *count > 0;
-                }
-                more = zmq_msg_more(&part);
-                if (*count < 3)
-                        zmq_msg_move(&parts[*count], &part);
-                zmq_msg_close(&part);
-                (*count)++;
-        }
-        return true;
+        note_listener(bus, prefix, subscribed);
+        if (!subscribed)
+                return;
+        replay(bus, prefix, len);
+        if (strncmp(AK_BUS_TOPIC_MARK, prefix, len) == 0)
+                publish_mark(bus, false); /* tells the epoch at once */
 }
 
-static void handle_parts(struct peer *p, zmq_msg_t parts[3], size_t count)
+static int on_subscription(zloop_t *loop AK_UNUSED, zsock_t *sock, void *arg)
 {
-        struct ak_bus_envelope envelope;
-        struct ak_bus_frame f;
-        char topic[AK_BUS_TOPIC_MAX + 1];
-        const char *why;
+        struct ak_bus *bus = arg;
+        char frame[AK_BUS_TOPIC_MAX + 2];
 
-        if (count != 3) {
-                reject(p->bus, p->name, "not three frames");
-                return;
-        }
-        why = ak_bus_frame_parse(zmq_msg_data(&parts[0]), zmq_msg_size(&parts[0]), zmq_msg_data(&parts[1]),
-                                 zmq_msg_size(&parts[1]), topic, &envelope, &f);
-        if (!why && strcmp(f.publisher, p->name) != 0)
-                why = "the envelope names another publisher than the endpoint's";
-        if (!why && zmq_msg_size(&parts[2]) > AK_SCHEMA_MAX_BYTES)
-                why = "body too long";
-        if (why) {
-                reject(p->bus, p->name, why);
-                return;
-        }
-        f.body = zmq_msg_data(&parts[2]);
-        f.body_len = zmq_msg_size(&parts[2]);
-        dispatch(p, &f);
-}
+        for (int i = 0; i < BUS_BATCH; i++) {
+                int len = zmq_recv(zsock_resolve(sock), frame, sizeof(frame), ZMQ_DONTWAIT);
 
-static int on_peer_readable(zloop_t *loop AK_UNUSED, zsock_t *sock, void *arg)
-{
-        struct peer *p = arg;
-        void *socket = zsock_resolve(sock);
-
-        for (int i = 0; i < BATCH; i++) {
-                zmq_msg_t parts[3];
-                size_t count;
-                bool got;
-
-                for (int k = 0; k < 3; k++)
-                        zmq_msg_init(&parts[k]);
-                got = receive_parts(socket, parts, &count);
-                if (got)
-                        handle_parts(p, parts, count);
-                for (int k = 0; k < 3; k++)
-                        zmq_msg_close(&parts[k]);
-                if (!got)
+                if (len < 0)
                         break;
+                if (len < 1 || (size_t)len >= sizeof(frame) || (frame[0] != 0 && frame[0] != 1))
+                        continue;
+                frame[len] = '\0';
+                handle_subscription(bus, frame[0] == 1, frame + 1);
         }
         return 0;
-}
-
-static struct peer *peer_free(struct peer *p)
-{
-        if (!p)
-                return NULL;
-        if (p->sub) {
-                zloop_reader_end(p->bus->loop, p->sub);
-                zsock_destroy(&p->sub);
-        }
-        zlistx_destroy(&p->prefixes);
-        free(p);
-        return NULL;
-}
-AK_DEFINE_CLEANUP(struct peer *, peer_free)
-
-static void free_item(void **item)
-{
-        free(*item);
-        *item = NULL;
-}
-
-static void *dup_text(const void *text)
-{
-        return strdup(text);
-}
-
-static int peer_new(struct peer **out, struct ak_bus *bus, const char *name)
-{
-        AK_CLEANUP(peer_freep) struct peer *p = calloc(1, sizeof(*p));
-
-        if (!p)
-                return -ENOMEM;
-        p->bus = bus;
-        (void)snprintf(p->name, sizeof(p->name), "%s", name);
-        p->prefixes = zlistx_new();
-        p->sub = zsock_new(ZMQ_SUB);
-        if (!p->prefixes || !p->sub)
-                return -ENOMEM;
-        zlistx_set_destructor(p->prefixes, free_item);
-        zlistx_set_duplicator(p->prefixes, dup_text);
-        zsock_set_rcvhwm(p->sub, HWM);
-        zsock_set_linger(p->sub, 0);
-        zsock_set_maxmsgsize(p->sub, AK_SCHEMA_MAX_BYTES);
-        zsock_set_reconnect_ivl(p->sub, 20);
-        zsock_set_reconnect_ivl_max(p->sub, 500);
-        if (zsock_connect(p->sub, "ipc://%s/%s", bus->dir, name) < 0)
-                return -EINVAL;
-        zsock_set_subscribe(p->sub, AK_BUS_TOPIC_MARK);
-        if (bus->name[0]) {
-                char topic[AK_BUS_TOPIC_MAX + 1];
-                (void)snprintf(topic, sizeof(topic), AK_BUS_TOPIC_SYNC "%s", bus->name);
-                zsock_set_subscribe(p->sub, topic);
-        }
-        if (zloop_reader(bus->loop, p->sub, on_peer_readable, p) < 0)
-                return -ENOMEM;
-        p->next = bus->peers;
-        bus->peers = p;
-        *out = AK_STEAL(p);
-        return 0;
-}
-
-int ak_bus_subscribe(struct ak_bus *bus, const char *peer, const char *prefix)
-{
-        struct peer *p = bus->peers;
-        int r;
-
-        if (!ak_bus_name_valid(peer) || strlen(prefix) > AK_BUS_TOPIC_MAX)
-                return -EINVAL;
-        while (p && strcmp(p->name, peer) != 0)
-                p = p->next;
-        if (!p) {
-                r = peer_new(&p, bus, peer);
-                if (r < 0)
-                        return r;
-        }
-        if (!zlistx_add_end(p->prefixes, (void *)prefix))
-                return -ENOMEM;
-        zsock_set_subscribe(p->sub, prefix);
-        return 0;
-}
-
-void ak_bus_request_sync(struct ak_bus *bus, const char *peer, const char *reason)
-{
-        char topic[AK_BUS_TOPIC_MAX + 1];
-        struct ak_bus_frame f = {.publisher = bus->name,
-                                 .topic = topic,
-                                 .epoch = bus->epoch,
-                                 .sent_us = ak_clock_realtime_us(),
-                                 .trace = "",
-                                 .replayed = true,
-                                 .body = (const uint8_t *)reason,
-                                 .body_len = strlen(reason)};
-
-        if (!bus->pub)
-                return;
-        (void)snprintf(topic, sizeof(topic), AK_BUS_TOPIC_SYNC "%s", peer);
-        if (send_frames(bus, &f) == 0)
-                bus->stats.sync_requests++;
 }
 
 /* ---- life ---- */
@@ -592,10 +333,6 @@ static int check_directory(const char *dir)
         return 0;
 }
 
-/*
- * ZeroMQ unlinks whatever stands at an ipc path before it binds, be it a live service's. So the name is
- * owned by who holds the lock; a crash gives it back.
- */
 static int lock_name(struct ak_bus *bus)
 {
         char path[sizeof(bus->dir) + AK_BUS_NAME_MAX + 8];
@@ -604,80 +341,160 @@ static int lock_name(struct ak_bus *bus)
         bus->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (bus->lock_fd < 0)
                 return -errno;
-        if (flock(bus->lock_fd, LOCK_EX | LOCK_NB) < 0)
-                return errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
+        if (flock(bus->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+                int r = errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
+
+                ak_log(AK_LOG_ERROR, "bus_name_in_use", "dir", bus->dir, "name", bus->name, "remedy",
+                       "a service of this name runs already: stop it, or use another --bus-dir", NULL);
+                return r;
+        }
+        return 0;
+}
+
+static int socket_path(const struct ak_bus *bus, struct sockaddr_un *out)
+{
+        int n;
+
+        *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+        n = snprintf(out->sun_path, sizeof(out->sun_path), "%s/%s", bus->dir, bus->name);
+        return n < 0 || (size_t)n >= sizeof(out->sun_path) ? -EINVAL : 0;
+}
+
+/* A listening socket at DIR/NAME in place of whatever a crash left there. */
+static int listen_at_path(struct ak_bus *bus, int *out)
+{
+        AK_AUTOCLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        struct sockaddr_un addr;
+
+        if (fd < 0)
+                return -errno;
+        if (socket_path(bus, &addr) < 0)
+                return -EINVAL;
+        if (unlink(addr.sun_path) < 0 && errno != ENOENT)
+                return -errno;
+        if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+                return -errno;
+        bus->bound = true;
+        if (listen(fd, SOMAXCONN) < 0)
+                return -errno;
+        *out = fd;
+        fd = -1;
         return 0;
 }
 
 static int bind_publisher(struct ak_bus *bus)
 {
+        AK_AUTOCLOSE int fd = -1;
         int r = lock_name(bus);
 
+        if (r == 0)
+                r = listen_at_path(bus, &fd);
         if (r < 0)
                 return r;
         bus->pub = zsock_new(ZMQ_XPUB);
         if (!bus->pub)
                 return -ENOMEM;
         zsock_set_xpub_verbose(bus->pub, 1);
-        zsock_set_sndhwm(bus->pub, HWM);
-        zsock_set_linger(bus->pub, 0);
+        zsock_set_sndhwm(bus->pub, bus->hwm);
+        zsock_set_linger(bus->pub, LINGER_MS);
         zsock_set_maxmsgsize(bus->pub, AK_BUS_TOPIC_MAX + 1);
+        zsock_set_use_fd(bus->pub, fd);
         if (zsock_bind(bus->pub, "ipc://%s/%s", bus->dir, bus->name) < 0)
                 return -errno;
-        if (zloop_reader(bus->loop, bus->pub, on_subscription, bus) < 0)
-                return -ENOMEM;
+        fd = -1; /* ZeroMQ closes it */
+        return zloop_reader(bus->loop, bus->pub, on_subscription, bus) < 0 ? -ENOMEM : 0;
+}
+
+static int start(struct ak_bus *bus)
+{
+        int r = check_directory(bus->dir);
+
+        if (r == 0 && bus->name[0])
+                r = bind_publisher(bus);
+        if (r < 0)
+                return r;
+        bus->mark_timer = zloop_timer(bus->loop, bus->mark_interval_us / 1000, 0, on_mark_timer, bus);
+        return bus->mark_timer < 0 ? -ENOMEM : 0;
+}
+
+static int check_options(const struct ak_bus_options *o)
+{
+        size_t name_len = o->name ? strlen(o->name) : AK_BUS_NAME_MAX;
+
+        if (!o->dir || (o->name && !ak_bus_name_valid(o->name)))
+                return -EINVAL;
+        /* sun_path must hold DIR/NAME and NUL: unix(7). */
+        if (strlen(o->dir) + 1 + name_len + 1 > sizeof(((struct sockaddr_un *)0)->sun_path)) {
+                ak_log(AK_LOG_ERROR, "bus_directory_too_long", "dir", o->dir, "remedy",
+                       "choose a shorter --bus-dir", NULL);
+                return -EINVAL;
+        }
         return 0;
 }
 
-static int start(struct ak_bus *bus, const struct ak_bus_options *o)
+static void free_item(void **item)
 {
-        uint64_t interval = o->mark_interval_us ? o->mark_interval_us : MARK_INTERVAL_US;
-        int r = check_directory(o->dir);
+        free(*item);
+        *item = NULL;
+}
 
-        if (r < 0 || !o->name)
-                return r;
-        r = bind_publisher(bus);
-        if (r < 0)
-                return r;
-        bus->mark_timer = zloop_timer(bus->loop, interval / 1000, 0, on_mark_timer, bus);
-        return bus->mark_timer < 0 ? -ENOMEM : 0;
+static int bus_init(struct ak_bus *bus, zloop_t *loop, const struct ak_bus_options *o,
+                    const struct ak_bus_handler *handler)
+{
+        bus->loop = loop;
+        bus->handler = *handler;
+        bus->lock_fd = bus->mark_timer = bus->replay_timer = -1;
+        bus->epoch = o->epoch ? o->epoch : random_epoch();
+        bus->max_topics = o->max_topics ? o->max_topics : AK_BUS_MAX_TOPICS;
+        bus->mark_interval_us = o->mark_interval_us ? o->mark_interval_us : MARK_INTERVAL_US;
+        if (bus->mark_interval_us < 1000)
+                bus->mark_interval_us = 1000; /* a tick of zloop */
+        bus->hwm = o->hwm ? (int)o->hwm : DEFAULT_HWM;
+        bus->reject_limit = bus->gap_limit =
+            (struct ak_ratelimit){.interval_us = 10 * 1000 * 1000, .burst = 5};
+        (void)snprintf(bus->dir, sizeof(bus->dir), "%s", o->dir);
+        (void)snprintf(bus->name, sizeof(bus->name), "%s", o->name ? o->name : "");
+        TAILQ_INIT(&bus->order);
+        bus->values = zhashx_new();
+        bus->sync_listeners = zhashx_new();
+        if (!bus->values || !bus->sync_listeners)
+                return -ENOMEM;
+        zhashx_set_destructor(bus->values, free_item);
+        return 0;
 }
 
 int ak_bus_new(struct ak_bus **out, zloop_t *loop, const struct ak_bus_options *o,
                const struct ak_bus_handler *handler)
 {
         AK_CLEANUP(ak_bus_freep) struct ak_bus *bus = NULL;
-        size_t name_len = o->name ? strlen(o->name) : AK_BUS_NAME_MAX;
-        int r;
+        int r = check_options(o);
 
-        if (!o->dir || (o->name && !ak_bus_name_valid(o->name)))
-                return -EINVAL;
-        /* sun_path must hold DIR/NAME and NUL: unix(7). */
-        if (strlen(o->dir) + 1 + name_len + 1 > sizeof(bus->dir)) {
-                ak_log(AK_LOG_ERROR, "bus_directory_too_long", "dir", o->dir, "remedy",
-                       "choose a shorter --bus-dir", NULL);
-                return -EINVAL;
-        }
+        if (r < 0)
+                return r;
         bus = calloc(1, sizeof(*bus));
         if (!bus)
                 return -ENOMEM;
-        bus->loop = loop;
-        bus->handler = *handler;
-        bus->lock_fd = bus->mark_timer = bus->replay_timer = -1;
-        bus->epoch = o->epoch ? o->epoch : random_epoch();
-        bus->max_topics = o->max_topics ? o->max_topics : AK_BUS_MAX_TOPICS;
-        bus->reject_limit = (struct ak_ratelimit){.interval_us = 10 * 1000 * 1000, .burst = 5};
-        (void)snprintf(bus->dir, sizeof(bus->dir), "%s", o->dir);
-        (void)snprintf(bus->name, sizeof(bus->name), "%s", o->name ? o->name : "");
-        bus->values = zhashx_new();
-        if (!bus->values)
-                return -ENOMEM;
-        zhashx_set_destructor(bus->values, free_item);
-        r = start(bus, o);
+        r = bus_init(bus, loop, o, handler);
+        if (r == 0)
+                r = start(bus);
         if (r < 0)
                 return r;
         *out = AK_STEAL(bus);
         return 0;
+}
+
+static void close_publisher(struct ak_bus *bus)
+{
+        struct sockaddr_un addr;
+
+        if (bus->bound && socket_path(bus, &addr) == 0)
+                (void)unlink(addr.sun_path);
+        if (bus->pub) {
+                zloop_reader_end(bus->loop, bus->pub);
+                zsock_destroy(&bus->pub);
+        }
+        if (bus->lock_fd >= 0)
+                close(bus->lock_fd); /* last: now the name may have a new owner */
 }
 
 struct ak_bus *ak_bus_free(struct ak_bus *bus)
@@ -688,17 +505,10 @@ struct ak_bus *ak_bus_free(struct ak_bus *bus)
                 zloop_timer_end(bus->loop, bus->mark_timer);
         if (bus->replay_timer >= 0)
                 zloop_timer_end(bus->loop, bus->replay_timer);
-        for (struct peer *p = bus->peers, *next; p; p = next) {
-                next = p->next;
-                peer_free(p);
-        }
-        if (bus->pub) {
-                zloop_reader_end(bus->loop, bus->pub);
-                zsock_destroy(&bus->pub);
-        }
+        bus_peers_free(bus);
+        close_publisher(bus);
         zhashx_destroy(&bus->values);
-        if (bus->lock_fd >= 0)
-                close(bus->lock_fd);
+        zhashx_destroy(&bus->sync_listeners);
         free(bus);
         return NULL;
 }

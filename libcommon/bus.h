@@ -9,16 +9,19 @@
  * PUB/SUB loses messages, so the bus is built for state, not for events:
  *  - it keeps the last value of each topic (until ak_bus_forget()) and sends those that match to every new
  *    subscription, marked `replayed`;
- *  - each live message carries the publisher's epoch (random per process start) and a sequence number per
- *    TYPE; a gap, or a peer's sync.mark (sent every mark interval, it carries the last number of each
- *    type) that shows one, makes the receiver publish sync.request/<peer>, answered by a replay;
+ *  - each message carries the publisher's epoch (random per process start) and a sequence number per TYPE
+ *    (live and replayed messages are numbered apart); a gap, or a peer's sync.mark (sent every mark
+ *    interval, it carries the last number of each type) that shows one, makes the receiver publish
+ *    sync.request/<peer>, answered by a replay; it asks again at every mark until a replay came through
+ *    whole. A receiver that the peer does not listen to (a tap) subscribes anew instead;
  *  - a publisher that restarts has a new epoch; receivers learn it from the first message (on_peer_epoch).
  *
  * What a publisher can be made to hold is bounded: at most `max_topics` retained topics of at most
  * AK_SCHEMA_MAX_BYTES each; the socket's high-water marks are ZeroMQ's drop, healed by the gap rule.
  *
  * ipc only for now: DIR must be owned by us and mode 0700 (made so if absent), else -EPERM.
- * Single-threaded: all calls come from the thread that runs `loop`.
+ * Single-threaded: all calls come from the thread that runs `loop`. A handler may publish, subscribe and
+ * forget, but not free the bus; the bus is freed before its loop.
  */
 #pragma once
 
@@ -38,9 +41,10 @@ struct ak_bus_frame {
         const char *publisher; /* NAME of the sender */
         const char *topic;
         uint64_t epoch, seq;
-        uint64_t sent_us;  /* the sender's real time; for people and traces only */
-        const char *trace; /* traceparent, "" where unknown */
-        bool replayed;     /* a last value sent again, not news */
+        uint64_t sent_us;    /* the sender's real time; for people and traces only */
+        const char *trace;   /* traceparent, "" where unknown */
+        bool replayed;       /* a last value sent again, not news */
+        uint64_t replay_seq; /* number of a replayed message, per type; for the bus's own use */
         const uint8_t *body;
         size_t body_len;
 };
@@ -50,7 +54,7 @@ struct ak_bus_handler {
         void (*on_message)(void *arg, const struct ak_bus_frame *frame);
         /* A peer was seen for the first time or with a new epoch. May be NULL. */
         void (*on_peer_epoch)(void *arg, const char *peer, uint64_t epoch);
-        /* Every raw frame received or published, for recording. May be NULL. */
+        /* Every valid frame received or published, the bus's own sync.* too, for recording. May be NULL. */
         void (*on_tap)(void *arg, const struct ak_bus_frame *frame, bool outgoing);
         void *arg;
 };
@@ -61,6 +65,7 @@ struct ak_bus_options {
         uint64_t mark_interval_us; /* 0 = 5 s */
         uint32_t max_topics;       /* 0 = AK_BUS_MAX_TOPICS */
         uint64_t epoch;            /* 0 = random */
+        uint32_t hwm;              /* messages queued for or from one peer before ZeroMQ drops; 0 = 100000 */
 };
 
 struct ak_bus;
@@ -74,6 +79,7 @@ AK_DEFINE_CLEANUP(struct ak_bus *, ak_bus_free)
 /* Listens to `peer` for all topics that begin with `prefix`. The peer need not exist yet. */
 int ak_bus_subscribe(struct ak_bus *bus, const char *peer, const char *prefix);
 /*
+ * A topic is TYPE or TYPE/KEY…; TYPE is at most 63 bytes and does not begin with "sync.", which is the bus's.
  * Publishes and, with `retain`, keeps as the topic's last value. Never blocks.
  * 0, -EINVAL (topic), -EMSGSIZE, -ENOSPC (too many topics), -ENOMEM.
  */
@@ -85,7 +91,7 @@ void ak_bus_forget(struct ak_bus *bus, const char *topic);
 void ak_bus_request_sync(struct ak_bus *bus, const char *peer, const char *reason);
 
 struct ak_bus_stats {
-        uint64_t published, received, replayed, gaps, duplicates, rejected, sync_requests;
+        uint64_t published, received, replayed, replays_received, gaps, duplicates, rejected, sync_requests;
         size_t retained;
 };
 void ak_bus_stats(const struct ak_bus *bus, struct ak_bus_stats *out);

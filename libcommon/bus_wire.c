@@ -32,6 +32,7 @@ static const struct ak_field envelope_fields[] = {
      .kind = AK_FIELD_BOOL,
      .offset = offsetof(struct ak_bus_envelope, replayed),
      .doc = "a last value sent again"},
+    U64_FIELD(ak_bus_envelope, replay_seq, false, "number of a replayed message per type, from 1"),
 };
 
 const struct ak_record ak_bus_envelope_record = {
@@ -54,6 +55,15 @@ static const struct ak_field mark_fields[] = {
      .offset = offsetof(struct ak_bus_mark, seqs),
      .max_count = AK_BUS_MARK_TYPES,
      .doc = "last number of each"},
+    {.name = "replay_seqs",
+     .kind = AK_FIELD_U64LIST,
+     .offset = offsetof(struct ak_bus_mark, replay_seqs),
+     .max_count = AK_BUS_MARK_TYPES,
+     .doc = "last number of a replayed message of each"},
+    {.name = "full",
+     .kind = AK_FIELD_BOOL,
+     .offset = offsetof(struct ak_bus_mark, full),
+     .doc = "everything retained was replayed just before this"},
 };
 
 const struct ak_record ak_bus_mark_record = {
@@ -74,12 +84,30 @@ bool ak_bus_name_valid(const char *name)
 
 static bool topic_bytes_valid(const char *topic, size_t len)
 {
-        if (len < 1 || len > AK_BUS_TOPIC_MAX)
+        const char *slash = len > 0 ? memchr(topic, '/', len) : NULL;
+        size_t type_len = slash ? (size_t)(slash - topic) : len;
+
+        if (len > AK_BUS_TOPIC_MAX || type_len < 1 || type_len > AK_BUS_MARK_TYPE_LEN)
                 return false;
         for (size_t i = 0; i < len; i++)
                 if (topic[i] <= ' ' || topic[i] > '~')
                         return false;
         return true;
+}
+
+bool ak_bus_trace_valid(const char *trace)
+{
+        size_t len = strnlen(trace, AK_BUS_TRACE_MAX + 1);
+
+        for (size_t i = 0; i < len; i++)
+                if (trace[i] < ' ' || trace[i] > '~')
+                        return false;
+        return len <= AK_BUS_TRACE_MAX;
+}
+
+size_t ak_bus_type_len(const char *topic)
+{
+        return strcspn(topic, "/");
 }
 
 bool ak_bus_topic_valid(const char *topic)
@@ -93,7 +121,8 @@ int ak_bus_envelope_encode(const struct ak_bus_frame *f, uint8_t **out, size_t *
                                     .epoch = f->epoch,
                                     .seq = f->seq,
                                     .sent_us = f->sent_us,
-                                    .replayed = f->replayed};
+                                    .replayed = f->replayed,
+                                    .replay_seq = f->replay_seq};
 
         (void)snprintf(e.publisher, sizeof(e.publisher), "%s", f->publisher);
         (void)snprintf(e.trace, sizeof(e.trace), "%s", f->trace ? f->trace : "");
@@ -122,6 +151,17 @@ const char *ak_bus_frame_parse(const void *topic_data, size_t topic_len, const v
                                    .seq = envelope->seq,
                                    .sent_us = envelope->sent_us,
                                    .trace = envelope->trace,
-                                   .replayed = envelope->replayed};
+                                   .replayed = envelope->replayed,
+                                   .replay_seq = envelope->replay_seq};
         return NULL;
+}
+
+int ak_bus_mark_decode(const uint8_t *body, size_t len, struct ak_bus_mark *out)
+{
+        char error[AK_SCHEMA_ERROR_SIZE];
+        int r = ak_record_decode(&ak_bus_mark_record, body, len, out, error);
+
+        if (r == 0 && (out->types.count != out->seqs.count || out->types.count != out->replay_seqs.count))
+                r = -EBADMSG;
+        return r;
 }

@@ -9,6 +9,7 @@
 #include "libcommon/bus.h"
 #include "libcommon/schema.h"
 
+#define AK_BUS_TOPIC_OWN  "sync." /* what begins so is the bus's own */
 #define AK_BUS_TOPIC_MARK "sync.mark"
 #define AK_BUS_TOPIC_SYNC "sync.request/"
 
@@ -21,9 +22,10 @@ struct ak_bus_envelope {
         uint64_t epoch, seq, sent_us;
         char trace[AK_BUS_TRACE_MAX + 1];
         bool replayed;
+        uint64_t replay_seq;
 };
 
-/* The last number of each type that the publisher has sent. */
+/* The last numbers of each type that the publisher has sent; the lists run in parallel. */
 struct ak_bus_mark {
         struct {
                 uint32_t count;
@@ -32,7 +34,8 @@ struct ak_bus_mark {
         struct {
                 uint32_t count;
                 uint64_t items[AK_BUS_MARK_TYPES];
-        } seqs;
+        } seqs, replay_seqs;
+        bool full; /* everything retained was replayed just before this */
 };
 
 extern const struct ak_record ak_bus_envelope_record;
@@ -40,8 +43,14 @@ extern const struct ak_record ak_bus_mark_record;
 
 /* [a-z0-9-]+, at most AK_BUS_NAME_MAX bytes. */
 bool ak_bus_name_valid(const char *name);
-/* Printable ASCII without blanks, 1 to AK_BUS_TOPIC_MAX bytes. */
+/* Printable ASCII without blanks, 1 to AK_BUS_TOPIC_MAX bytes, with a type of 1 to AK_BUS_MARK_TYPE_LEN. */
 bool ak_bus_topic_valid(const char *topic);
+/* Printable ASCII, at most AK_BUS_TRACE_MAX bytes; may be empty. */
+bool ak_bus_trace_valid(const char *trace);
+/* Bytes of the type, that is up to the first slash. */
+size_t ak_bus_type_len(const char *topic);
+/* Decodes the body of a sync.mark; -EBADMSG also where the lists differ in length. */
+int ak_bus_mark_decode(const uint8_t *body, size_t len, struct ak_bus_mark *out);
 
 int ak_bus_envelope_encode(const struct ak_bus_frame *f, uint8_t **out, size_t *out_len);
 /*

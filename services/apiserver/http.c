@@ -522,7 +522,7 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
         }
 }
 
-static void on_noise(void *arg, const char *format, va_list ap)
+static AK_PRINTF(2, 0) void on_noise(void *arg, const char *format, va_list ap)
 {
         struct api_http *http = arg;
         uint32_t suppressed = 0;

@@ -23,3 +23,5 @@ if(TARGET api_openapi)
                      DEPS api_test_harness api_shell api_test_core api_openapi api_test_core)
   endforeach()
 endif()
+alkaid_fuzz_target(fuzz_rest SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_rest.c DEPS api_shell api_test_core
+                   CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/rest)

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
+# What a test needs to know about the sanitizer that it runs under.
+set(ALKAID_TEST_ENVIRONMENT "")
+if(ALKAID_SANITIZE MATCHES "thread")
+  set(ALKAID_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/cmake/tsan.supp")
+endif()
+
 # alkaid_library(NAME SOURCES ... [DEPS ...]): a static library with the project's flags.
 function(alkaid_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
@@ -32,7 +38,8 @@ function(alkaid_unit_test name)
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 120)
   endif()
-  set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT}
+                       ENVIRONMENT "${ALKAID_TEST_ENVIRONMENT}")
 endfunction()
 
 # alkaid_fuzz_target(NAME SOURCES ... DEPS ... CORPUS DIR): a libFuzzer program under the fuzz
@@ -54,5 +61,5 @@ function(alkaid_fuzz_target name)
   else()
     add_test(NAME ${name} COMMAND ${name} ${A_CORPUS})
   endif()
-  set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 120)
+  set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 120 ENVIRONMENT "${ALKAID_TEST_ENVIRONMENT}")
 endfunction()

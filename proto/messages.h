@@ -162,6 +162,8 @@
         F(STR, reason, AK_LEN_REASON, 0, OPTIONAL, "CamelCase, the step or the fault")                       \
         F(STR, message, AK_LEN_MESSAGE, 0, OPTIONAL, "for a person")                                         \
         F(STR, ifname, AK_LEN_NIC, 0, OPTIONAL, "tap on the host")                                           \
+        F(U64, ifindex, INT32_MAX, 0, OPTIONAL,                                                              \
+          "kernel index of the tap; another one means that the tap was made anew")                           \
         F(STR, mac, AK_LEN_MAC, 0, OPTIONAL, "MAC of the port")                                              \
         F(U64, mtu, 65535, 0, OPTIONAL, "MTU that the VM may use")                                           \
         F(BOOL, link_down, 0, 0, OPTIONAL, "the NIC's link is to be down")                                   \

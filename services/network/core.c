@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of ports, and what each event changes in it; core_port.c then settles the ports concerned. */
+#include "services/network/core.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "services/network/core_internal.h"
+
+#define COPY(dst, src) snprintf((dst), sizeof(dst), "%s", (src))
+
+/* ------------------------------------------------------------------ table */
+
+static int compare(const struct net_port *p, const char *port_id, const char *pod_uid)
+{
+        int r = strcmp(p->key.port_id, port_id);
+
+        return r != 0 ? r : strcmp(p->key.pod_uid, pod_uid);
+}
+
+/* Index of the first record not before (port_id, pod_uid). */
+static size_t lower_bound(const struct net_core *core, const char *port_id, const char *pod_uid)
+{
+        size_t low = 0, high = core->count;
+
+        while (low < high) {
+                size_t mid = low + (high - low) / 2;
+
+                if (compare(core->ports[mid], port_id, pod_uid) < 0)
+                        low = mid + 1;
+                else
+                        high = mid;
+        }
+        return low;
+}
+
+static struct net_port *find(const struct net_core *core, const char *port_id, const char *pod_uid)
+{
+        size_t i = lower_bound(core, port_id, pod_uid);
+
+        return i < core->count && compare(core->ports[i], port_id, pod_uid) == 0 ? core->ports[i] : NULL;
+}
+
+static int reserve(struct net_core *core)
+{
+        size_t capacity = core->capacity ? core->capacity * 2 : 16;
+
+        if (core->count < core->capacity)
+                return 0;
+        struct net_port **ports = realloc(core->ports, capacity * sizeof(*ports));
+        if (!ports)
+                return -ENOMEM;
+        core->ports = ports;
+        core->capacity = capacity;
+        return 0;
+}
+
+static int insert(struct net_core *core, const char *port_id, const char *pod_uid, struct net_port **out)
+{
+        size_t i = lower_bound(core, port_id, pod_uid);
+
+        if (core->count >= core->config.max_ports)
+                return -ENOSPC;
+        struct net_port *p = reserve(core) < 0 ? NULL : calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+        COPY(p->key.port_id, port_id);
+        COPY(p->key.pod_uid, pod_uid);
+        memmove(&core->ports[i + 1], &core->ports[i], (core->count - i) * sizeof(*core->ports));
+        core->ports[i] = p;
+        core->count++;
+        *out = p;
+        return 0;
+}
+
+static void remove_at(struct net_core *core, size_t i)
+{
+        free(core->ports[i]);
+        core->count--;
+        memmove(&core->ports[i], &core->ports[i + 1], (core->count - i) * sizeof(*core->ports));
+}
+
+/* ------------------------------------------------------------------ wishes */
+
+/* Whether a diff is older than what is known, or loses the tie: within a generation, absent is the later. */
+static bool stale(const struct net_port *p, const struct ak_nic_diff *d)
+{
+        bool absent = d->wanted == AK_NIC_WANTED_ABSENT;
+
+        if (p->wish == NET_UNCLAIMED || d->generation > p->diff.generation)
+                return false;
+        if (d->generation < p->diff.generation)
+                return true;
+        if ((p->wish == NET_UNWANTED) != absent)
+                return !absent;
+        return d->attempt < p->diff.attempt;
+}
+
+static void clear_evidence(struct net_port *p, uint64_t generation)
+{
+        if (p->evidence <= generation)
+                p->has_evidence = false;
+}
+
+static void accept_wish(struct net_port *p, const struct ak_nic_diff *d)
+{
+        bool absent = d->wanted == AK_NIC_WANTED_ABSENT;
+        bool turned = p->wish == NET_WANTED && absent && d->generation == p->diff.generation;
+
+        if (!absent || turned)
+                clear_evidence(p, d->generation);
+        p->wish = absent ? NET_UNWANTED : NET_WANTED;
+        p->diff = *d;
+}
+
+/* One answer, not kept: a table that is full must not be made to hold more. */
+static int refuse(const struct ak_nic_diff *d, const char *reason, const char *message,
+                  struct net_actions *out)
+{
+        struct ak_message *m = ak_message_new(ak_message_port_status);
+        struct net_action *a = m ? net_actions_add(out, NET_ACTION_PUBLISH) : NULL;
+
+        if (!a) {
+                ak_message_free(m);
+                return -ENOMEM;
+        }
+        struct ak_port_status *s = &m->port_status;
+        COPY(s->pod_uid, d->pod_uid);
+        COPY(s->port_id, d->port_id);
+        COPY(s->nic, d->nic);
+        s->generation = d->generation;
+        s->attempt = d->attempt;
+        s->state = AK_PORT_FAILED;
+        COPY(s->reason, reason);
+        COPY(s->message, message);
+        a->publish.message = m;
+        return 0;
+}
+
+static int on_nic_diff(struct net_core *core, const struct ak_nic_diff *d, uint64_t now_us,
+                       struct net_actions *out)
+{
+        struct net_port *p;
+
+        if (!ak_uuid_valid(d->port_id) || !ak_uuid_valid(d->pod_uid))
+                return refuse(d, "InvalidPort", "nic.diff port_id and pod_uid must be lower-case UUIDs", out);
+        p = find(core, d->port_id, d->pod_uid);
+        if (!p) {
+                int r = insert(core, d->port_id, d->pod_uid, &p);
+
+                if (r == -ENOSPC)
+                        return refuse(d, "TooManyPorts", "this node's bound on ports is reached", out);
+                if (r < 0)
+                        return r;
+        }
+        if (stale(p, d))
+                return 0;
+        accept_wish(p, d);
+        return net_port_settle(core, p, true, now_us, out);
+}
+
+/* ------------------------------------------------------------------ evidence */
+
+static int let_go(struct net_core *core, struct net_port *p, uint64_t generation, uint64_t now_us,
+                  struct net_actions *out)
+{
+        if (!p->has_evidence || generation > p->evidence)
+                p->evidence = generation;
+        p->has_evidence = true;
+        return p->wish == NET_UNWANTED ? net_port_settle(core, p, false, now_us, out) : 0;
+}
+
+static int on_nic_status(struct net_core *core, const struct ak_nic_status *s, uint64_t now_us,
+                         struct net_actions *out)
+{
+        struct net_port *p = find(core, s->port_id, s->pod_uid);
+
+        if (!p)
+                return 0;
+        if (s->state == AK_NIC_DETACHED)
+                return let_go(core, p, s->generation, now_us, out);
+        clear_evidence(p, s->generation);
+        return 0;
+}
+
+static int on_vm_status(struct net_core *core, const struct ak_vm_status *s, uint64_t now_us,
+                        struct net_actions *out)
+{
+        int r = 0;
+
+        switch (s->phase) {
+        case AK_VM_PHASE_ABSENT:
+        case AK_VM_PHASE_SHUTOFF:
+        case AK_VM_PHASE_CRASHED:
+        case AK_VM_PHASE_FAILED:
+                break;
+        default:
+                return 0;
+        }
+        for (size_t i = 0; r == 0 && i < core->count; i++)
+                if (strcmp(core->ports[i]->key.pod_uid, s->pod_uid) == 0)
+                        r = let_go(core, core->ports[i], s->generation, now_us, out);
+        return r;
+}
+
+static int on_message(struct net_core *core, const struct ak_message *m, uint64_t now_us,
+                      struct net_actions *out)
+{
+        if (!core->started)
+                return 0;
+        switch (m->type) {
+        case ak_message_nic_diff:
+                return on_nic_diff(core, &m->nic_diff, now_us, out);
+        case ak_message_nic_status:
+                return on_nic_status(core, &m->nic_status, now_us, out);
+        case ak_message_vm_status:
+                return on_vm_status(core, &m->vm_status, now_us, out);
+        default:
+                return 0;
+        }
+}
+
+/* ------------------------------------------------------------------ kernel */
+
+static int lose(struct net_core *core, struct net_port *p, const char *cause, uint64_t now_us,
+                struct net_actions *out)
+{
+        if (p->have != NET_PREPARED)
+                return 0; /* being made or removed, or not there */
+        p->verify = true;
+        if (p->wish != NET_WANTED)
+                return 0; /* releasing takes care of what is left */
+        p->cause = cause;
+        int r = net_port_publish(p, AK_PORT_PREPARING, cause, "", false, out);
+        return r < 0 ? r : net_port_settle(core, p, false, now_us, out);
+}
+
+static int on_port_lost(struct net_core *core, const char *port_id, uint64_t now_us, struct net_actions *out)
+{
+        int r = 0;
+
+        for (size_t i = lower_bound(core, port_id, "");
+             r == 0 && i < core->count && strcmp(core->ports[i]->key.port_id, port_id) == 0; i++)
+                r = lose(core, core->ports[i], "TapLost", now_us, out);
+        return r;
+}
+
+static int on_subnet_lost(struct net_core *core, const char *subnet_id, uint64_t now_us,
+                          struct net_actions *out)
+{
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < core->count; i++)
+                if (strcmp(core->ports[i]->key.subnet_id, subnet_id) == 0)
+                        r = lose(core, core->ports[i], "BridgeLost", now_us, out);
+        return r;
+}
+
+static const struct net_found_port *find_found(const struct net_event *e, const struct net_port *p)
+{
+        for (size_t i = 0; i < e->inventory.count; i++)
+                if (memcmp(e->inventory.ports[i].key.port_id, p->key.port_id, AK_UUID_SIZE) == 0)
+                        return &e->inventory.ports[i];
+        return NULL;
+}
+
+static int adopt(struct net_core *core, const struct net_found_port *f, uint64_t now_us,
+                 struct net_actions *out)
+{
+        struct net_port *p = find(core, f->key.port_id, f->key.pod_uid);
+        int r = 0;
+
+        if (p && p->have != NET_NONE)
+                return 0;
+        if (!p && (r = insert(core, f->key.port_id, f->key.pod_uid, &p)) < 0)
+                return r == -ENOSPC ? 0 : r;
+        p->key = f->key;
+        COPY(p->diff.port_id, f->key.port_id);
+        COPY(p->diff.pod_uid, f->key.pod_uid);
+        COPY(p->prepared.ifname, f->ifname);
+        p->prepared.ifindex = f->ifindex;
+        p->have = NET_PREPARED;
+        p->verify = true;
+        return net_port_settle(core, p, false, now_us, out);
+}
+
+/* Kernel events were lost: whatever is in use is checked, in silence. */
+static int verify(struct net_core *core, struct net_port *p, uint64_t now_us, struct net_actions *out)
+{
+        if (p->wish != NET_WANTED || p->have != NET_PREPARED)
+                return 0;
+        p->verify = true;
+        return net_port_settle(core, p, false, now_us, out);
+}
+
+static int on_inventory(struct net_core *core, const struct net_event *e, uint64_t now_us,
+                        struct net_actions *out)
+{
+        int r = 0;
+
+        if (!core->started)
+                core->claim_due_us = now_us + NET_CLAIM_GRACE_US;
+        core->started = true;
+        for (size_t i = 0; r == 0 && i < core->count; i++) {
+                struct net_port *p = core->ports[i];
+                const struct net_found_port *f = find_found(e, p);
+
+                if (!f || f->ifindex != p->prepared.ifindex)
+                        r = lose(core, p, "TapLost", now_us, out);
+                else
+                        r = verify(core, p, now_us, out);
+        }
+        for (size_t i = 0; r == 0 && i < e->inventory.count; i++)
+                r = adopt(core, &e->inventory.ports[i], now_us, out);
+        return r;
+}
+
+/* ------------------------------------------------------------------ DHCP servers */
+
+static struct net_dhcp *dhcp_of(struct net_core *core, const char *subnet_id, uint64_t now_us)
+{
+        struct net_dhcp *oldest = &core->dhcp[0];
+
+        for (size_t i = 0; i < core->dhcp_count; i++) {
+                if (strcmp(core->dhcp[i].subnet_id, subnet_id) == 0)
+                        return &core->dhcp[i];
+                if (core->dhcp[i].last_us < oldest->last_us)
+                        oldest = &core->dhcp[i];
+        }
+        struct net_dhcp *d =
+            core->dhcp_count < NET_MAX_DHCP_FAULTS ? &core->dhcp[core->dhcp_count++] : oldest;
+        memset(d, 0, sizeof(*d));
+        COPY(d->subnet_id, subnet_id);
+        ak_backoff_init(&d->backoff, AK_BACKOFF_BASE_US, NET_DHCP_BACKOFF_CAP, core->config.seed);
+        d->last_us = now_us;
+        return d;
+}
+
+/* Preparing any port of a subnet starts its DHCP server. */
+static int restart_dhcp(struct net_core *core, struct net_dhcp *d, uint64_t now_us, struct net_actions *out)
+{
+        d->due_us = 0;
+        for (size_t i = 0; i < core->count; i++) {
+                struct net_port *p = core->ports[i];
+
+                if (strcmp(p->key.subnet_id, d->subnet_id) != 0 || p->wish != NET_WANTED ||
+                    p->have != NET_PREPARED)
+                        continue;
+                p->verify = true;
+                return net_port_settle(core, p, false, now_us, out);
+        }
+        return 0;
+}
+
+static int on_dhcp_lost(struct net_core *core, const char *subnet_id, uint64_t now_us,
+                        struct net_actions *out)
+{
+        struct net_dhcp *d = dhcp_of(core, subnet_id, now_us);
+
+        if (d->due_us != 0)
+                return 0;
+        if (now_us - d->last_us > NET_DHCP_CALM_US)
+                ak_backoff_reset(&d->backoff);
+        d->last_us = now_us;
+        /* At once the first time; a server that dies again is given time. */
+        bool first = d->backoff.failures == 0;
+        d->due_us = now_us + ak_backoff_next(&d->backoff);
+        return first ? restart_dhcp(core, d, now_us, out) : 0;
+}
+
+/* ------------------------------------------------------------------ answers */
+
+static struct net_port *find_op(const struct net_core *core, uint64_t op, enum net_have have)
+{
+        for (size_t i = 0; i < core->count; i++)
+                if (core->ports[i]->op == op && core->ports[i]->have == have)
+                        return core->ports[i];
+        return NULL;
+}
+
+static void note_fault(struct net_port *p, const struct net_event *e)
+{
+        p->fault = e->done.text;
+        if (p->fault.reason[0] == '\0')
+                net_error_set(&p->fault, "BackendFailed", "%s", strerror(-e->done.error));
+        p->tried_generation = p->op_generation;
+        p->tried_attempt = p->op_attempt;
+}
+
+static int on_prepared(struct net_core *core, const struct net_event *e, uint64_t now_us,
+                       struct net_actions *out)
+{
+        struct net_port *p = find_op(core, e->done.op, NET_PREPARING);
+
+        if (!p)
+                return 0;
+        p->cause = NULL;
+        if (e->done.error < 0) {
+                p->have = NET_BROKEN;
+                note_fault(p, e);
+        } else {
+                p->have = NET_PREPARED;
+                p->prepared = e->done.prepared;
+        }
+        return net_port_settle(core, p, false, now_us, out);
+}
+
+static int on_released(struct net_core *core, const struct net_event *e, uint64_t now_us,
+                       struct net_actions *out)
+{
+        struct net_port *p = find_op(core, e->done.op, NET_RELEASING);
+        int r = 0;
+
+        if (!p)
+                return 0;
+        if (e->done.error < 0) {
+                p->have = NET_STUCK;
+                note_fault(p, e);
+                return net_port_settle(core, p, false, now_us, out);
+        }
+        p->have = NET_NONE;
+        p->spec_known = false;
+        memset(&p->prepared, 0, sizeof(p->prepared));
+        for (size_t i = lower_bound(core, p->key.port_id, "");
+             r == 0 && i < core->count && strcmp(core->ports[i]->key.port_id, p->key.port_id) == 0; i++)
+                r = net_port_settle(core, core->ports[i], false, now_us, out);
+        return r;
+}
+
+/* ------------------------------------------------------------------ time */
+
+static int forget(struct net_core *core, size_t i, struct net_actions *out)
+{
+        const struct net_port_key *key = &core->ports[i]->key;
+        struct ak_message m = {.type = ak_message_port_status};
+        char topic[AK_TOPIC_SIZE];
+
+        COPY(m.port_status.pod_uid, key->pod_uid);
+        COPY(m.port_status.port_id, key->port_id);
+        ak_message_topic(&m, topic);
+        char *copy = strdup(topic);
+        struct net_action *a = copy ? net_actions_add(out, NET_ACTION_FORGET) : NULL;
+        if (!a) {
+                free(copy);
+                return -ENOMEM;
+        }
+        a->topic = copy;
+        remove_at(core, i);
+        return 0;
+}
+
+static int end_claim_grace(struct net_core *core, uint64_t now_us, struct net_actions *out)
+{
+        int r = 0;
+
+        core->claim_due_us = 0;
+        for (size_t i = 0; r == 0 && i < core->count; i++)
+                if (core->ports[i]->wish == NET_UNCLAIMED)
+                        r = net_port_settle(core, core->ports[i], false, now_us, out);
+        if (r == 0 && !net_actions_add(out, NET_ACTION_SWEEP))
+                r = -ENOMEM;
+        return r;
+}
+
+static int run_timers(struct net_core *core, uint64_t now_us, struct net_actions *out)
+{
+        int r = 0;
+
+        if (core->claim_due_us != 0 && now_us >= core->claim_due_us)
+                r = end_claim_grace(core, now_us, out);
+        for (size_t i = core->count; r == 0 && i-- > 0;)
+                if (core->ports[i]->forget_us != 0 && now_us >= core->ports[i]->forget_us)
+                        r = forget(core, i, out);
+        for (size_t i = 0; r == 0 && i < core->dhcp_count; i++)
+                if (core->dhcp[i].due_us != 0 && now_us >= core->dhcp[i].due_us)
+                        r = restart_dhcp(core, &core->dhcp[i], now_us, out);
+        return r;
+}
+
+static void sooner(uint64_t *wake_us, uint64_t due_us)
+{
+        if (due_us != 0 && (*wake_us == 0 || due_us < *wake_us))
+                *wake_us = due_us;
+}
+
+static int ask_to_wake(struct net_core *core, uint64_t now_us, struct net_actions *out)
+{
+        uint64_t wake_us = 0;
+
+        sooner(&wake_us, core->claim_due_us);
+        for (size_t i = 0; i < core->count; i++)
+                sooner(&wake_us, core->ports[i]->forget_us);
+        for (size_t i = 0; i < core->dhcp_count; i++)
+                sooner(&wake_us, core->dhcp[i].due_us);
+        if (wake_us == 0 || (wake_us == core->wake_us && core->wake_us > now_us))
+                return 0;
+        struct net_action *a = net_actions_add(out, NET_ACTION_WAKE);
+        if (!a)
+                return -ENOMEM;
+        a->wake_us = core->wake_us = wake_us;
+        return 0;
+}
+
+/* ------------------------------------------------------------------ public */
+
+int net_core_new(struct net_core **out, const struct net_core_config *config)
+{
+        struct net_core *core = calloc(1, sizeof(*core));
+
+        if (!core)
+                return -ENOMEM;
+        core->config = *config;
+        if (core->config.fabric_mtu == 0)
+                core->config.fabric_mtu = 1500;
+        if (core->config.max_ports == 0)
+                core->config.max_ports = NET_MAX_PORTS;
+        *out = core;
+        return 0;
+}
+
+struct net_core *net_core_free(struct net_core *core)
+{
+        if (!core)
+                return NULL;
+        for (size_t i = 0; i < core->count; i++)
+                free(core->ports[i]);
+        free(core->ports);
+        free(core);
+        return NULL;
+}
+
+size_t net_core_port_count(const struct net_core *core)
+{
+        return core->count;
+}
+
+static int dispatch(struct net_core *core, const struct net_event *e, uint64_t now_us,
+                    struct net_actions *out)
+{
+        switch (e->type) {
+        case NET_EVENT_MESSAGE:
+                return on_message(core, e->message, now_us, out);
+        case NET_EVENT_INVENTORY:
+                return on_inventory(core, e, now_us, out);
+        case NET_EVENT_PREPARED:
+                return on_prepared(core, e, now_us, out);
+        case NET_EVENT_RELEASED:
+                return on_released(core, e, now_us, out);
+        case NET_EVENT_PORT_LOST:
+                return on_port_lost(core, e->port_id, now_us, out);
+        case NET_EVENT_SUBNET_LOST:
+                return on_subnet_lost(core, e->subnet_id, now_us, out);
+        case NET_EVENT_DHCP_LOST:
+                return on_dhcp_lost(core, e->subnet_id, now_us, out);
+        case NET_EVENT_PEER: /* evidence needs no memory of epochs: see core.h */
+        case NET_EVENT_TICK:
+                return 0;
+        }
+        return -EINVAL;
+}
+
+int net_core_step(struct net_core *core, const struct net_event *event, uint64_t now_us, uint64_t real_us,
+                  struct net_actions *out)
+{
+        (void)real_us; /* nothing here is dated */
+        int r = dispatch(core, event, now_us, out);
+
+        if (r == 0)
+                r = run_timers(core, now_us, out);
+        if (r == 0)
+                r = ask_to_wake(core, now_us, out);
+        return r;
+}

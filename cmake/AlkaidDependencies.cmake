@@ -17,6 +17,12 @@ endwhile()
 
 # msgpack-c: called "msgpack" by Debian 12 and "msgpack-c" by later releases.
 pkg_search_module(ALKAID_msgpack REQUIRED IMPORTED_TARGET msgpack-c msgpack)
+# The file of Debian 13 and Ubuntu 24.04 names a relative include directory; the headers are in the usual one.
+get_target_property(_include PkgConfig::ALKAID_msgpack INTERFACE_INCLUDE_DIRECTORIES)
+if(_include)
+  list(FILTER _include INCLUDE REGEX "^/")
+  set_target_properties(PkgConfig::ALKAID_msgpack PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${_include}")
+endif()
 add_library(alkaid_dep::msgpack ALIAS PkgConfig::ALKAID_msgpack)
 
 # libcyaml ships a pkg-config file under this name since 1.0.

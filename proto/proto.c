@@ -123,6 +123,7 @@ bool ak_message_equal(const struct ak_message *a, const struct ak_message *b)
         return a->type == b->type && ak_record_equal(record_of(a), body_of(a), body_of(b));
 }
 
+/* NULL where the message has no such field. */
 static const char *string_field(const struct ak_message *m, const char *name)
 {
         const struct ak_record *r = record_of(m);
@@ -145,8 +146,38 @@ void ak_message_topic(const struct ak_message *m, char out[AK_TOPIC_SIZE])
                 (void)snprintf(out, AK_TOPIC_SIZE, "%s/%s", info->type, pod_uid);
 }
 
+/* A key is part of a topic: it must not be empty, nor hold what separates or could forge one. */
+static bool key_valid(const char *key)
+{
+        size_t len = strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+        return len > 0 && key[len] == '\0';
+}
+
+static int check_keys(const struct ak_message *m, char error[AK_SCHEMA_ERROR_SIZE])
+{
+        static const char *const names[] = {"pod_uid", "port_id"};
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(names); i++) {
+                const char *key = string_field(m, names[i]);
+
+                if (key && !key_valid(key)) {
+                        (void)snprintf(error, AK_SCHEMA_ERROR_SIZE,
+                                       "%s.%s: empty, or has other characters than letters, digits, '.', "
+                                       "'_' and '-'",
+                                       record_of(m)->name, names[i]);
+                        return -EBADMSG;
+                }
+        }
+        return 0;
+}
+
 int ak_message_encode(const struct ak_message *m, uint8_t **out, size_t *out_len)
 {
+        char error[AK_SCHEMA_ERROR_SIZE];
+
+        if (check_keys(m, error) < 0)
+                return -EINVAL;
         return ak_record_encode(record_of(m), body_of(m), out, out_len);
 }
 
@@ -166,6 +197,8 @@ int ak_message_decode(const char *topic, const uint8_t *body, size_t len, struct
         if (!m)
                 return -ENOMEM;
         r = ak_record_decode(record_of(m), body, len, body_of(m), error);
+        if (r == 0)
+                r = check_keys(m, error);
         if (r < 0)
                 return r;
         ak_message_topic(m, expected);
@@ -200,7 +233,7 @@ static int message_from_json(const json_t *json, struct ak_message *m, char erro
         (void)json_object_del(body, "type");
         r = ak_record_from_json(record_of(m), body, body_of(m), error);
         json_decref(body);
-        return r;
+        return r < 0 ? r : check_keys(m, error);
 }
 
 int ak_message_from_json(const json_t *json, struct ak_message **out, char error[AK_SCHEMA_ERROR_SIZE])
@@ -224,17 +257,33 @@ int ak_message_from_json(const json_t *json, struct ak_message **out, char error
         return 0;
 }
 
-void ak_messages_reference(FILE *out)
+static void write_overview(FILE *out)
 {
-        fputs("# Messages of the node's bus\n\n"
-              "Generated from `proto/messages.h`; do not edit. Every message states a fact or a wish that is "
-              "still\n"
-              "true: receiving one twice, late, or again after a restart is harmless.\n\n",
-              out);
+        (void)fputs(
+            "# Messages of the node's bus\n\n"
+            "Generated from `proto/messages.h` (`ninja proto-update`); do not edit.\n\n"
+            "Every message states a fact or a wish that is still true: receiving one twice, late, or "
+            "again after\n"
+            "a restart is harmless. A body is a msgpack map with string keys. A missing optional field "
+            "has its\n"
+            "zero value (of an enum, the first); an unknown field is ignored. A missing required field, "
+            "a wrong\n"
+            "type or a value past its limit makes the receiver drop the message.\n\n"
+            "| type | topic | published by | heard by |\n|-|-|-|-|\n",
+            out);
         for (int t = 0; t < AK_MESSAGE_TYPE_COUNT; t++) {
                 const struct ak_message_info *info = ak_message_info(t);
-                ak_record_reference(&info->record, out);
-                fprintf(out, "\nTopic `%s/%s`. Published by %s; heard by %s.\n\n", info->type, info->key,
-                        info->publisher, info->listeners);
+
+                (void)fprintf(out, "| %s | `%s/%s` | %s | %s |\n", info->type, info->type, info->key,
+                              info->publisher, info->listeners);
+        }
+}
+
+void ak_messages_reference(FILE *out)
+{
+        write_overview(out);
+        for (int t = 0; t < AK_MESSAGE_TYPE_COUNT; t++) {
+                (void)fputc('\n', out);
+                ak_record_reference(&ak_message_info(t)->record, out);
         }
 }

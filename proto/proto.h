@@ -84,7 +84,8 @@ bool ak_message_equal(const struct ak_message *a, const struct ak_message *b);
 #define AK_TOPIC_SIZE 256
 void ak_message_topic(const struct ak_message *m, char out[AK_TOPIC_SIZE]);
 
-/* 0 or the errors of ak_record_encode(). *out is freed with free(). */
+/* 0 or the errors of ak_record_encode(), -EINVAL also for a key that no topic may have. *out is freed with
+ * free(). */
 int ak_message_encode(const struct ak_message *m, uint8_t **out, size_t *out_len);
 /*
  * Decodes the body of `topic` and checks that the topic's key is the body's. -ENOENT for an unknown type

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A driver without VMs: domains are records, guests behave as told. For tests and for running the rest of
+ * the stack where there is no QEMU. Guests take and give up devices in the call itself unless told not to.
+ */
+#pragma once
+
+#include "services/hypervisor/backends/driver.h"
+
+struct hv_fake_guest {
+        bool no_driver;     /* never binds a NIC */
+        bool driver_fails;  /* sets FAILED */
+        bool holds_devices; /* detach is accepted, nothing follows */
+        bool refuses;       /* detach is followed by removal_failed */
+        bool busy;          /* detach: HV_ERROR_BUSY */
+        bool ignores_power; /* shutdown does nothing */
+};
+
+/* Applies to all domains from now on. */
+void hv_fake_set_guest(struct hv_driver *d, const struct hv_fake_guest *guest);
+/* The next `count` calls of `op` fail so. */
+void hv_fake_fail(struct hv_driver *d, enum hv_op op, enum hv_error error, unsigned count);
+/* As when libvirtd is restarted: HV_EVENT_DISCONNECTED, calls fail until connect(). */
+void hv_fake_break(struct hv_driver *d);
+/* As done behind our back. */
+void hv_fake_remove_nic(struct hv_driver *d, const char *pod_uid, const char *port_id, bool event);
+void hv_fake_kill_domain(struct hv_driver *d, const char *pod_uid, bool crashed);

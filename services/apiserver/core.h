@@ -112,6 +112,7 @@ struct api_selector;
 int api_selector_new(struct api_selector **out, const struct api_kind *kind, const char *labels,
                      const char *fields, char error[256]);
 struct api_selector *api_selector_free(struct api_selector *s);
+AK_DEFINE_CLEANUP(struct api_selector *, api_selector_free)
 bool api_selector_matches(const struct api_selector *s, const json_t *object);
 
 /* meta.k8s.io/v1 Status; field may be NULL. New reference. */

@@ -166,7 +166,9 @@ void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, co
 int api_free_slot(const struct api_core *core, const char *pod_uid);
 /* Ports of a pod to phase Releasing: all, or the one named. */
 void api_release_ports(struct api_txn *t, const char *pod_uid, const char *port_name);
-/* Checks a new subnet (or VPC) of a user. */
+/* The node has let go: removes a port made for a NIC, unbinds a user's. */
+void api_finish_port(struct api_txn *t, const json_t *port);
+/* Checks a new subnet and fills in its defaults. */
 void api_check_subnet(struct api_txn *t, json_t *subnet, struct api_causes *causes);
 
 /* ---- pods ---- */

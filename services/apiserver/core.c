@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Life of the core, and the work that time or other changes ask for: scheduling, namespaces, old events. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "libcommon/clock.h"
+#include "proto/messages.h"
+#include "services/apiserver/core_internal.h"
+
+#define MAX_OBJECTS_DEFAULT 1000000
+#define EVENT_TTL_US        (UINT64_C(3600) * 1000 * 1000)
+#define EVENTS_MAX          10000
+#define SWEEP_INTERVAL_US   (UINT64_C(60) * 1000 * 1000)
+
+static void *dup_text(const void *text)
+{
+        return strdup(text);
+}
+
+static void free_text(void **text)
+{
+        free(*text);
+        *text = NULL;
+}
+
+int api_core_new(struct api_core **out, const struct api_core_config *config)
+{
+        AK_CLEANUP(api_core_freep) struct api_core *core = calloc(1, sizeof(*core));
+
+        if (!core)
+                return -ENOMEM;
+        if (ak_cidr_parse(config->auto_vpc_cidr ? config->auto_vpc_cidr : "10.200.0.0/16",
+                          &core->auto_vpc_cidr) < 0 ||
+            config->nic_slots < 1 || config->nic_slots > AK_MAX_NICS)
+                return -EINVAL;
+        core->random_state = config->seed;
+        core->auto_create_vpc = config->auto_create_vpc;
+        core->nic_slots = config->nic_slots;
+        core->max_objects = config->max_objects ? config->max_objects : MAX_OBJECTS_DEFAULT;
+        core->tables = calloc(api_kind_count, sizeof(*core->tables));
+        core->index = zhashx_new();
+        core->pod_ports = json_object();
+        core->unscheduled = json_object();
+        core->ip_cursors = json_object();
+        if (!core->tables || !core->index || !core->pod_ports || !core->unscheduled || !core->ip_cursors)
+                return -ENOMEM;
+        zhashx_set_duplicator(core->index, dup_text);
+        zhashx_set_destructor(core->index, free_text);
+        *out = AK_STEAL(core);
+        return 0;
+}
+
+struct api_core *api_core_free(struct api_core *core)
+{
+        if (!core)
+                return NULL;
+        for (size_t k = 0; core->tables && k < api_kind_count; k++) {
+                for (size_t i = 0; i < core->tables[k].count; i++) {
+                        free(core->tables[k].items[i].key);
+                        json_decref(core->tables[k].items[i].object);
+                }
+                free(core->tables[k].items);
+        }
+        free(core->tables);
+        zhashx_destroy(&core->index);
+        json_decref(core->pod_ports);
+        json_decref(core->unscheduled);
+        json_decref(core->ip_cursors);
+        free(core);
+        return NULL;
+}
+
+int api_core_load(struct api_core *core, const struct api_kind *kind, json_t *object,
+                  uint64_t resource_version)
+{
+        char key[API_KEY_SIZE];
+
+        if (!kind || !*api_name(object))
+                return -EINVAL;
+        api_key(kind->namespaced ? api_namespace(object) : "", api_name(object), key);
+        api_core_set_resource_version(core, resource_version);
+        return api_objects_set(core, kind, key, object);
+}
+
+void api_core_set_resource_version(struct api_core *core, uint64_t resource_version)
+{
+        if (resource_version > core->resource_version)
+                core->resource_version = resource_version;
+}
+
+uint64_t api_core_resource_version(const struct api_core *core)
+{
+        return core->resource_version;
+}
+
+int api_core_start(struct api_core *core, uint64_t real_us, struct api_result *out)
+{
+        static const char *const names[] = {"default", "kube-system"};
+        struct api_txn t;
+
+        *out = (struct api_result){.code = 200};
+        api_txn_begin(&t, core, real_us, out);
+        for (size_t i = 0; i < AK_ARRAY_SIZE(names); i++) {
+                char uuid[AK_UUID_SIZE];
+
+                if (api_find(core, &api_kind_namespace, "", names[i]))
+                        continue;
+                api_random_uuid(core, uuid);
+                int r =
+                    api_txn_put(&t, &api_kind_namespace,
+                                json_pack("{s:s, s:s, s:{s:s, s:s, s:o}, s:{s:[s]}, s:{s:s}}", "apiVersion",
+                                          "v1", "kind", "Namespace", "metadata", "name", names[i], "uid",
+                                          uuid, "creationTimestamp", api_time(real_us), "spec", "finalizers",
+                                          "kubernetes", "status", "phase", "Active"));
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* ---- scheduling ---- */
+
+static bool condition_true(const json_t *object, const char *type)
+{
+        json_t *c;
+        size_t i;
+
+        json_array_foreach(api_at(object, "status.conditions"), i, c)
+        {
+                if (strcmp(api_text(c, "type"), type) == 0)
+                        return strcmp(api_text(c, "status"), "True") == 0;
+        }
+        return false;
+}
+
+static bool tolerates(const json_t *pod, const json_t *taint)
+{
+        json_t *tol;
+        size_t i;
+
+        if (strcmp(api_text(taint, "effect"), "PreferNoSchedule") == 0)
+                return true;
+        json_array_foreach(api_at(pod, "spec.tolerations"), i, tol)
+        {
+                const char *key = api_text(tol, "key"), *effect = api_text(tol, "effect");
+                bool exists = strcmp(api_text(tol, "operator"), "Exists") == 0;
+
+                if ((!*key || strcmp(key, api_text(taint, "key")) == 0) &&
+                    (!*effect || strcmp(effect, api_text(taint, "effect")) == 0) &&
+                    (exists || strcmp(api_text(tol, "value"), api_text(taint, "value")) == 0))
+                        return true;
+        }
+        return false;
+}
+
+static bool node_fits(const json_t *node, const json_t *pod)
+{
+        json_t *labels = api_at(node, "metadata.labels"), *value, *taint;
+        const char *key;
+        size_t i;
+
+        if (api_is_deleting(node) || json_is_true(api_at(node, "spec.unschedulable")) ||
+            !condition_true(node, "Ready"))
+                return false;
+        json_object_foreach(api_at(pod, "spec.nodeSelector"), key, value)
+        {
+                if (!json_equal(json_object_get(labels, key), value))
+                        return false;
+        }
+        json_array_foreach(api_at(node, "spec.taints"), i, taint)
+        {
+                if (!tolerates(pod, taint))
+                        return false;
+        }
+        return true;
+}
+
+static size_t pods_on(const struct api_core *core, const char *node)
+{
+        const struct api_table_of_kind *pods = api_objects(core, &api_kind_pod);
+        size_t n = 0;
+
+        for (size_t i = 0; i < pods->count; i++)
+                n += strcmp(api_text(pods->items[i].object, "spec.nodeName"), node) == 0;
+        return n;
+}
+
+static const char *choose_node(const struct api_core *core, const json_t *pod)
+{
+        const struct api_table_of_kind *nodes = api_objects(core, &api_kind_node);
+        const char *best = NULL;
+        size_t least = SIZE_MAX;
+
+        for (size_t i = 0; i < nodes->count; i++) {
+                const json_t *node = nodes->items[i].object;
+                size_t n;
+
+                if (!node_fits(node, pod))
+                        continue;
+                n = pods_on(core, api_name(node));
+                if (n < least) {
+                        least = n;
+                        best = api_name(node);
+                }
+        }
+        return best;
+}
+
+static void mark_unschedulable(struct api_txn *t, const json_t *pod)
+{
+        char message[128];
+        json_t *copy, *condition;
+        const json_t *now = json_array_get(api_at(pod, "status.conditions"), 0);
+
+        (void)snprintf(message, sizeof(message), "0/%zu nodes are available: none is ready and fits",
+                       api_objects(t->core, &api_kind_node)->count);
+        if (strcmp(api_text(now, "message"), message) == 0)
+                return;
+        copy = json_deep_copy(pod);
+        condition =
+            json_pack("{s:s, s:s, s:s, s:s, s:o}", "type", "PodScheduled", "status", "False", "reason",
+                      "Unschedulable", "message", message, "lastTransitionTime", api_time(t->real_us));
+        (void)api_set(copy, "status.conditions", json_pack("[o]", condition));
+        if (api_txn_put(t, &api_kind_pod, copy) == 0)
+                (void)api_record_event(t, copy, &api_kind_pod, "Warning", "FailedScheduling", message);
+}
+
+static void schedule(struct api_txn *t)
+{
+        json_t *waiting, *unused;
+        const char *key;
+
+        if (json_object_size(t->core->unscheduled) == 0)
+                return;
+        waiting = json_copy(t->core->unscheduled);
+        json_object_foreach(waiting, key, unused)
+        {
+                json_t *pod = json_incref(api_find_key(t->core, &api_kind_pod, key));
+                const char *node = choose_node(t->core, pod);
+                char message[600];
+
+                if (!node) {
+                        mark_unschedulable(t, pod);
+                } else if (api_pod_bind(t, pod, node) == 0) {
+                        (void)snprintf(message, sizeof(message), "Successfully assigned %s to %s", key, node);
+                        (void)api_record_event(t, pod, &api_kind_pod, "Normal", "Scheduled", message);
+                }
+                json_decref(pod);
+        }
+        json_decref(waiting);
+}
+
+/* ---- namespaces that are going ---- */
+
+static bool empty_kind(struct api_txn *t, const struct api_kind *kind, const char *name_space)
+{
+        const struct api_table_of_kind *objects = api_objects(t->core, kind);
+        bool empty = true;
+
+        for (size_t i = objects->count; i > 0; i--) {
+                struct api_result ignored = {0}, *out = t->out;
+                json_t *object = objects->items[i - 1].object;
+
+                if (strcmp(api_namespace(object), name_space) != 0)
+                        continue;
+                empty = false;
+                if (api_is_deleting(object) || kind == &api_kind_port)
+                        continue;
+                /* The object's own answer does not matter here, only its changes. */
+                ignored = *out;
+                *out = (struct api_result){.changes = ignored.changes, .change_count = ignored.change_count};
+                api_delete_object(t, kind, object, NULL);
+                json_decref(out->object);
+                ignored.changes = out->changes;
+                ignored.change_count = out->change_count;
+                *out = ignored;
+                if (i > objects->count)
+                        i = objects->count + 1;
+        }
+        return empty;
+}
+
+static void sweep_namespaces(struct api_txn *t)
+{
+        static const struct api_kind *const order[] = {&api_kind_pod, &api_kind_port, &api_kind_subnet,
+                                                       &api_kind_vpc, &api_kind_event};
+        const struct api_table_of_kind *namespaces = api_objects(t->core, &api_kind_namespace);
+
+        for (size_t i = namespaces->count; i > 0; i--) {
+                json_t *ns = namespaces->items[i - 1].object;
+                bool empty = true;
+
+                if (!api_is_deleting(ns))
+                        continue;
+                for (size_t k = 0; k < AK_ARRAY_SIZE(order) && empty; k++)
+                        empty = empty_kind(t, order[k], api_name(ns));
+                if (empty)
+                        (void)api_txn_delete(t, &api_kind_namespace, ns);
+        }
+}
+
+/* ---- old events ---- */
+
+static void sweep_events(struct api_txn *t)
+{
+        const struct api_table_of_kind *events = api_objects(t->core, &api_kind_event);
+        size_t excess = events->count > EVENTS_MAX ? events->count - EVENTS_MAX : 0;
+
+        for (size_t i = events->count; i > 0; i--) {
+                json_t *e = events->items[i - 1].object;
+                const char *last = api_text(e, "lastTimestamp");
+                uint64_t us = 0;
+
+                if (ak_rfc3339_parse(*last ? last : api_text(e, "metadata.creationTimestamp"), &us) < 0)
+                        us = 0;
+                if (excess == 0 && us + EVENT_TTL_US > t->real_us)
+                        continue;
+                if (excess)
+                        excess--;
+                (void)api_txn_delete(t, &api_kind_event, e);
+        }
+}
+
+int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *out, uint64_t *next_us)
+{
+        struct api_txn t;
+
+        *out = (struct api_result){.code = 200};
+        api_txn_begin(&t, core, real_us, out);
+        schedule(&t);
+        sweep_namespaces(&t);
+        if (real_us >= core->next_sweep_us || core->next_sweep_us > real_us + 2 * SWEEP_INTERVAL_US) {
+                sweep_events(&t);
+                core->next_sweep_us = real_us + SWEEP_INTERVAL_US;
+        }
+        *next_us = api_objects(core, &api_kind_event)->count ? core->next_sweep_us : 0;
+        return 0;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deletion: preconditions, grace, finalizers; one object or a collection. */
+#include <string.h>
+
+#include "services/apiserver/core_internal.h"
+
+static bool preconditions_hold(struct api_txn *t, const struct api_kind *kind, const json_t *object,
+                               const json_t *options)
+{
+        const char *uid = api_text(options, "preconditions.uid");
+        const char *version = api_text(options, "preconditions.resourceVersion");
+
+        if ((!*uid || strcmp(uid, api_uid(object)) == 0) &&
+            (!*version || strcmp(version, api_text(object, "metadata.resourceVersion")) == 0))
+                return true;
+        api_fail_fmt(
+            t->out, 409, "Conflict", kind, api_name(object),
+            "Operation cannot be fulfilled on %s \"%s\": the %s in the precondition (%.60s) does not match "
+            "the %s in record (%.60s)",
+            kind->plural, api_name(object), *uid ? "UID" : "ResourceVersion", *uid ? uid : version,
+            *uid ? "UID" : "ResourceVersion",
+            *uid ? api_uid(object) : api_text(object, "metadata.resourceVersion"));
+        return false;
+}
+
+/* Finalizers hold the object: it stays, marked, until the last is taken away. */
+static void keep_for_finalizers(struct api_txn *t, const struct api_kind *kind, json_t *object)
+{
+        json_t *copy;
+
+        if (api_is_deleting(object) &&
+            json_integer_value(api_at(object, "metadata.deletionGracePeriodSeconds")) == 0)
+                return;
+        copy = json_deep_copy(object);
+        (void)api_set(copy, "metadata.deletionTimestamp", api_time(t->real_us));
+        (void)api_set(copy, "metadata.deletionGracePeriodSeconds", json_integer(0));
+        (void)api_txn_put(t, kind, copy);
+}
+
+void api_delete_object(struct api_txn *t, const struct api_kind *kind, json_t *object, const json_t *options)
+{
+        const struct api_rules *rules = api_rules_of(kind);
+        bool finally = true;
+        json_t *now;
+
+        json_incref(object);
+        if (rules->remove)
+                rules->remove(t, object, options, &finally);
+        if (!t->out->code) {
+                if (finally && json_array_size(api_at(object, "metadata.finalizers")) > 0)
+                        keep_for_finalizers(t, kind, object);
+                else if (finally)
+                        (void)api_txn_delete(t, kind, object);
+        }
+        if (!t->out->code) {
+                now = api_find(t->core, kind, api_namespace(object), api_name(object));
+                t->out->code = 200;
+                t->out->object = json_incref(now ? now : object);
+        }
+        json_decref(object);
+}
+
+static void delete_one(struct api_txn *t, const struct api_request *r)
+{
+        json_t *object = api_find(t->core, r->kind, r->name_space, r->name);
+
+        if (!object) {
+                api_fail_fmt(t->out, 404, "NotFound", r->kind, r->name, "%s%s%s \"%s\" not found",
+                             r->kind->plural, *r->kind->group ? "." : "", r->kind->group, r->name);
+                return;
+        }
+        if (preconditions_hold(t, r->kind, object, r->body))
+                api_delete_object(t, r->kind, object, r->body);
+}
+
+/* All or nothing: the first refusal refuses the collection. */
+static void delete_collection(struct api_txn *t, const struct api_request *r)
+{
+        struct api_result listed = {0};
+        json_t *item, *items;
+        size_t i;
+
+        api_handle_list(t->core, r, &listed);
+        if (listed.code >= 400) {
+                t->out->code = listed.code;
+                t->out->object = json_incref(listed.object);
+                api_result_deinit(&listed);
+                return;
+        }
+        items = json_object_get(listed.object, "items");
+        json_array_foreach(items, i, item)
+        {
+                json_t *object = api_find(t->core, r->kind, api_namespace(item), api_name(item));
+
+                if (!object)
+                        continue;
+                api_delete_object(t, r->kind, object, r->body);
+                if (t->out->code >= 400)
+                        break;
+                json_decref(t->out->object);
+                t->out->object = NULL;
+                t->out->code = 0;
+        }
+        if (!t->out->code) {
+                t->out->code = 200;
+                t->out->object = json_incref(listed.object);
+        }
+        api_result_deinit(&listed);
+}
+
+void api_handle_delete(struct api_txn *t, const struct api_request *r)
+{
+        if (r->verb == API_DELETE)
+                delete_one(t, r);
+        else
+                delete_collection(t, r);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lists: sorted by namespace and name, selected, cut at `limit`. A continue token holds the revision at
+ * which the list began and the last key given out; pages after the first show the state of their own time,
+ * but never miss or repeat an object that exists throughout.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "services/apiserver/core_internal.h"
+
+/* "<revision>:<key>"; keys hold no blanks and the client hands the token back as it got it. */
+static bool parse_token(const char *token, uint64_t *version, char key[API_KEY_SIZE])
+{
+        unsigned long long v;
+        int at = 0;
+
+        if (sscanf(token, "v1:%llu:%n", &v, &at) != 1 || at == 0 || strlen(token + at) >= API_KEY_SIZE ||
+            !strchr(token + at, '/'))
+                return false;
+        *version = v;
+        (void)snprintf(key, API_KEY_SIZE, "%s", token + at);
+        return true;
+}
+
+static bool in_scope(const struct api_request *r, const char *key)
+{
+        size_t len = strlen(r->name_space);
+
+        return !r->kind->namespaced || !len || (strncmp(key, r->name_space, len) == 0 && key[len] == '/');
+}
+
+struct page {
+        json_t *items;
+        const char *last_key;
+        size_t remaining;
+};
+
+static void collect(const struct api_core *core, const struct api_request *r,
+                    const struct api_selector *selector, const char *from, struct page *page)
+{
+        const struct api_table_of_kind *t = api_objects(core, r->kind);
+        char prefix[API_KEY_SIZE];
+        size_t i;
+
+        (void)snprintf(prefix, sizeof(prefix), "%s%s", r->kind->namespaced ? r->name_space : "",
+                       r->kind->namespaced && *r->name_space ? "/" : "");
+        i = api_lower_bound(t, *from ? from : prefix);
+        if (*from && i < t->count && strcmp(t->items[i].key, from) == 0)
+                i++;
+        for (; i < t->count && in_scope(r, t->items[i].key); i++) {
+                if (!api_selector_matches(selector, t->items[i].object))
+                        continue;
+                if (r->limit && json_array_size(page->items) >= r->limit) {
+                        page->remaining++;
+                        continue;
+                }
+                (void)json_array_append(page->items, t->items[i].object);
+                page->last_key = t->items[i].key;
+        }
+}
+
+static json_t *list_object(const struct api_request *r, struct page *page, uint64_t version)
+{
+        char api_version[128], token[API_KEY_SIZE + 32], revision[24];
+        json_t *meta;
+
+        (void)snprintf(revision, sizeof(revision), "%" PRIu64, version);
+        meta = json_pack("{s:s}", "resourceVersion", revision);
+        if (page->remaining && page->last_key) {
+                (void)snprintf(token, sizeof(token), "v1:%" PRIu64 ":%s", version, page->last_key);
+                (void)json_object_set_new(meta, "continue", json_string(token));
+                (void)json_object_set_new(meta, "remainingItemCount",
+                                          json_integer((json_int_t)page->remaining));
+        }
+        (void)snprintf(api_version, sizeof(api_version), "%s%s%s", r->kind->group, *r->kind->group ? "/" : "",
+                       r->kind->version);
+        return json_pack("{s:s, s:s, s:o, s:o}", "kind", r->kind->list_kind, "apiVersion", api_version,
+                         "metadata", meta, "items", page->items);
+}
+
+void api_handle_list(struct api_core *core, const struct api_request *r, struct api_result *out)
+{
+        AK_CLEANUP(api_selector_freep) struct api_selector *selector = NULL;
+        struct page page = {0};
+        uint64_t version = core->resource_version;
+        char error[256], from[API_KEY_SIZE] = "";
+
+        if (api_selector_new(&selector, r->kind, r->label_selector, r->field_selector, error) < 0) {
+                api_fail(out, 400, "BadRequest", r->kind, "", error);
+                return;
+        }
+        if (r->continue_token && *r->continue_token && !parse_token(r->continue_token, &version, from)) {
+                api_fail(out, 400, "BadRequest", r->kind, "", "continue: not a token of this server");
+                return;
+        }
+        page.items = json_array();
+        collect(core, r, selector, from, &page);
+        out->code = 200;
+        out->object = list_object(r, &page, version);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All objects in memory, one sorted array per kind (lists come out in order, a look-up is a binary search),
+ * and the indexes that keep an allocation's cost independent of how much there is. The indexes follow every
+ * put and removal here, so they cannot drift from the objects.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "services/apiserver/core_internal.h"
+
+void api_key(const char *name_space, const char *name, char out[API_KEY_SIZE])
+{
+        (void)snprintf(out, API_KEY_SIZE, "%s/%s", name_space, name);
+}
+
+static struct api_table_of_kind *table_of(const struct api_core *core, const struct api_kind *kind)
+{
+        for (size_t i = 0; i < api_kind_count; i++)
+                if (api_kinds[i] == kind)
+                        return &core->tables[i];
+        return NULL;
+}
+
+const struct api_table_of_kind *api_objects(const struct api_core *core, const struct api_kind *kind)
+{
+        return table_of(core, kind);
+}
+
+size_t api_lower_bound(const struct api_table_of_kind *t, const char *key)
+{
+        size_t low = 0, high = t->count;
+
+        while (low < high) {
+                size_t mid = low + (high - low) / 2;
+                if (strcmp(t->items[mid].key, key) < 0)
+                        low = mid + 1;
+                else
+                        high = mid;
+        }
+        return low;
+}
+
+json_t *api_find_key(const struct api_core *core, const struct api_kind *kind, const char *key)
+{
+        const struct api_table_of_kind *t = table_of(core, kind);
+        size_t at = api_lower_bound(t, key);
+
+        return at < t->count && strcmp(t->items[at].key, key) == 0 ? t->items[at].object : NULL;
+}
+
+json_t *api_find(const struct api_core *core, const struct api_kind *kind, const char *name_space,
+                 const char *name)
+{
+        char key[API_KEY_SIZE];
+
+        api_key(kind->namespaced ? name_space : "", name, key);
+        return api_find_key(core, kind, key);
+}
+
+/* ---- indexes ---- */
+
+const char *api_index_get(const struct api_core *core, const char *format, ...)
+{
+        char key[API_KEY_SIZE];
+        va_list args;
+
+        va_start(args, format);
+        (void)vsnprintf(key, sizeof(key), format, args);
+        va_end(args);
+        return zhashx_lookup(core->index, key);
+}
+
+static void index_put(struct api_core *core, bool present, const char *key, const char *value)
+{
+        if (present)
+                zhashx_update(core->index, key, (void *)value);
+        else if (zhashx_lookup(core->index, key) && strcmp(zhashx_lookup(core->index, key), value) == 0)
+                zhashx_delete(core->index, key);
+}
+
+static void index_binding(struct api_core *core, bool present, const char *key, const json_t *port)
+{
+        const char *pod = api_text(port, "spec.boundTo.uid");
+        json_t *ports = json_object_get(core->pod_ports, pod);
+        char slot[API_KEY_SIZE];
+
+        if (!*pod)
+                return;
+        if (!ports) {
+                ports = json_object();
+                (void)json_object_set_new(core->pod_ports, pod, ports);
+        }
+        if (present)
+                (void)json_object_set_new(ports, key, json_true());
+        else
+                (void)json_object_del(ports, key);
+        if (json_object_size(ports) == 0)
+                (void)json_object_del(core->pod_ports, pod);
+        (void)snprintf(slot, sizeof(slot), "slot/%s/%lld", pod,
+                       (long long)json_integer_value(api_at(port, "spec.slot")));
+        index_put(core, present, slot, key);
+}
+
+static void index_port(struct api_core *core, bool present, const char *key, const json_t *port)
+{
+        char entry[API_KEY_SIZE];
+        json_t *ip;
+        size_t i;
+
+        json_array_foreach(api_at(port, "spec.ipAddresses"), i, ip)
+        {
+                (void)snprintf(entry, sizeof(entry), "ip/%s/%s", api_text(port, "status.subnetID"),
+                               json_string_value(ip));
+                index_put(core, present, entry, key);
+        }
+        (void)snprintf(entry, sizeof(entry), "mac/%s/%s", api_text(port, "status.vpcID"),
+                       api_text(port, "spec.macAddress"));
+        index_put(core, present, entry, key);
+        index_binding(core, present, key, port);
+}
+
+static void index_pod(struct api_core *core, bool present, const char *key, const json_t *pod)
+{
+        if (present && !*api_text(pod, "spec.nodeName") && !api_is_deleting(pod))
+                (void)json_object_set_new(core->unscheduled, key, json_true());
+        else
+                (void)json_object_del(core->unscheduled, key);
+}
+
+static void index_object(struct api_core *core, const struct api_kind *kind, bool present, const char *key,
+                         const json_t *object)
+{
+        if (kind == &api_kind_port)
+                index_port(core, present, key, object);
+        else if (kind == &api_kind_pod)
+                index_pod(core, present, key, object);
+        else if (kind == &api_kind_subnet && present) {
+                uint64_t vni = (uint64_t)json_integer_value(api_at(object, "status.vni"));
+                if (vni >= core->next_vni)
+                        core->next_vni = vni + 1;
+        } else if (kind == &api_kind_subnet)
+                (void)json_object_del(core->ip_cursors, api_uid(object));
+}
+
+/* ---- the arrays ---- */
+
+static int make_room(struct api_table_of_kind *t)
+{
+        struct api_object *items;
+        size_t room = t->room ? t->room * 2 : 64;
+
+        if (t->count < t->room)
+                return 0;
+        items = realloc(t->items, room * sizeof(*items));
+        if (!items)
+                return -ENOMEM;
+        t->items = items;
+        t->room = room;
+        return 0;
+}
+
+static int insert(struct api_core *core, struct api_table_of_kind *t, size_t at, const char *key,
+                  json_t *object)
+{
+        char *copy;
+
+        if (core->object_count >= core->max_objects)
+                return -ENOSPC;
+        if (make_room(t) < 0)
+                return -ENOMEM;
+        copy = strdup(key);
+        if (!copy)
+                return -ENOMEM;
+        memmove(&t->items[at + 1], &t->items[at], (t->count - at) * sizeof(t->items[0]));
+        t->items[at] = (struct api_object){.key = copy, .object = json_incref(object)};
+        t->count++;
+        core->object_count++;
+        return 0;
+}
+
+static void remove_at(struct api_core *core, struct api_table_of_kind *t, size_t at)
+{
+        free(t->items[at].key);
+        json_decref(t->items[at].object);
+        t->count--;
+        memmove(&t->items[at], &t->items[at + 1], (t->count - at) * sizeof(t->items[0]));
+        core->object_count--;
+}
+
+int api_objects_set(struct api_core *core, const struct api_kind *kind, const char *key, json_t *object)
+{
+        struct api_table_of_kind *t = table_of(core, kind);
+        size_t at = api_lower_bound(t, key);
+        bool found = at < t->count && strcmp(t->items[at].key, key) == 0;
+        int r = 0;
+
+        if (found)
+                index_object(core, kind, false, key, t->items[at].object);
+        if (!object) {
+                if (found)
+                        remove_at(core, t, at);
+                return 0;
+        }
+        if (found) {
+                json_incref(object);
+                json_decref(t->items[at].object);
+                t->items[at].object = object;
+        } else {
+                r = insert(core, t, at, key, object);
+        }
+        if (r == 0)
+                index_object(core, kind, true, key, object);
+        return r;
+}

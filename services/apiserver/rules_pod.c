@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules of pods: defaults, what may change, deletion with grace, binding to a node. */
+#include <errno.h>
+#include <string.h>
+
+#include "proto/messages.h"
+#include "services/apiserver/core_internal.h"
+
+#define GRACE_DEFAULT_S 30
+#define MIN_MEMORY      (INT64_C(16) << 20)
+#define MAX_MEMORY      (INT64_C(16) << 40)
+#define MAX_CPU_MILLI   (512 * 1000)
+
+static void set_default(json_t *object, const char *path, json_t *value)
+{
+        const json_t *at = api_at(object, path);
+
+        if (at && !(json_is_string(at) && !json_string_length(at)))
+                json_decref(value);
+        else
+                (void)api_set(object, path, value);
+}
+
+/* The VM as the pod's one container, so that kubectl attach, logs and describe find what they look for. */
+static json_t *vm_container(const json_t *pod)
+{
+        const json_t *vm = api_at(pod, "spec.virtualMachine");
+
+        return json_pack("{s:s, s:s, s:s, s:O*, s:b, s:b}", "name", api_text(vm, "name"), "image",
+                         api_text(vm, "image"), "imagePullPolicy", api_text(vm, "imagePullPolicy"),
+                         "resources", json_object_get(vm, "resources"), "stdin", 1, "tty", 1);
+}
+
+static void present_container(json_t *pod, struct api_causes *causes)
+{
+        json_t *given = json_array_get(api_at(pod, "spec.containers"), 0), *ours = vm_container(pod), *value;
+        const char *key;
+
+        json_object_foreach(given, key, value)
+        {
+                if (!json_equal(value, json_object_get(ours, key)) &&
+                    strncmp(key, "terminationMessage", 18) != 0) {
+                        api_cause(
+                            causes, API_FORBIDDEN, "spec.containers", NULL,
+                            "VM pods are served here: the server presents the VM as the pod's one container; "
+                            "leave containers out");
+                        break;
+                }
+        }
+        (void)api_set(pod, "spec.containers", json_pack("[o]", ours));
+}
+
+static void check_amount(const json_t *pod, const char *path, int64_t min, int64_t max, const char *detail,
+                         struct api_causes *causes)
+{
+        const json_t *value = api_at(pod, path);
+        int64_t milli;
+        char text[32];
+
+        if (!value)
+                return;
+        if (json_is_integer(value))
+                (void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+        else
+                (void)snprintf(text, sizeof(text), "%s",
+                               json_is_string(value) ? json_string_value(value) : "");
+        if (api_quantity_parse(text, &milli) < 0 || milli < min || milli > max)
+                api_cause(causes, API_INVALID, path, value, detail);
+}
+
+static void check_resources(const json_t *pod, struct api_causes *causes)
+{
+        static const char *const sides[] = {"limits", "requests"};
+        char path[96];
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(sides); i++) {
+                (void)snprintf(path, sizeof(path), "spec.virtualMachine.resources.%s.cpu", sides[i]);
+                check_amount(pod, path, 1, MAX_CPU_MILLI, "must be more than 0 and at most 512 CPUs", causes);
+                (void)snprintf(path, sizeof(path), "spec.virtualMachine.resources.%s.memory", sides[i]);
+                check_amount(pod, path, MIN_MEMORY * 1000, MAX_MEMORY * 1000, "must be from 16Mi to 16Ti",
+                             causes);
+        }
+}
+
+static void pod_defaults(json_t *pod)
+{
+        set_default(pod, "spec.restartPolicy", json_string("Always"));
+        set_default(pod, "spec.terminationGracePeriodSeconds", json_integer(GRACE_DEFAULT_S));
+        set_default(pod, "spec.virtualMachine.imagePullPolicy", json_string("IfNotPresent"));
+        set_default(pod, "spec.virtualMachine.powerSpec", json_string("Running"));
+        set_default(pod, "spec.virtualMachine.resources.limits.cpu", json_string("1"));
+        set_default(pod, "spec.virtualMachine.resources.limits.memory", json_string("256Mi"));
+}
+
+static void pod_create(struct api_txn *t, json_t *pod, struct api_causes *causes)
+{
+        if (!api_at(pod, "spec.virtualMachine")) {
+                api_cause(causes, API_REQUIRED, "spec.virtualMachine", NULL,
+                          "VM pods are served here: describe the VM (name, image, resources)");
+                return;
+        }
+        if (!*api_text(pod, "spec.vpc"))
+                api_cause(causes, API_REQUIRED, "spec.vpc", NULL, "name the VPC of the NICs");
+        if (api_causes_any(causes))
+                return;
+        pod_defaults(pod);
+        check_resources(pod, causes);
+        present_container(pod, causes);
+        (void)json_object_set_new(pod, "status",
+                                  json_pack("{s:s, s:s}", "phase", "Pending", "qosClass", "Guaranteed"));
+        api_pod_nics_create(t, pod, causes);
+}
+
+/* ---- update ---- */
+
+/* Everything in spec but these is fixed once the pod exists. */
+static bool may_change(const char *key)
+{
+        static const char *const free_keys[] = {"nics", "virtualMachine", "containers", "tolerations",
+                                                "terminationGracePeriodSeconds"};
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(free_keys); i++)
+                if (strcmp(free_keys[i], key) == 0)
+                        return true;
+        return false;
+}
+
+static void forbid_changes(const json_t *old, const json_t *now, const char *prefix,
+                           bool (*allowed)(const char *), struct api_causes *causes)
+{
+        json_t *all = json_copy((json_t *)old), *unused;
+        const char *key;
+        char path[160];
+
+        (void)json_object_update_missing(all, (json_t *)now);
+        json_object_foreach(all, key, unused)
+        {
+                const json_t *a = json_object_get(old, key), *b = json_object_get(now, key);
+
+                if (allowed(key) || (!a && !b) || (a && b && json_equal(a, b)))
+                        continue;
+                (void)snprintf(path, sizeof(path), "%s.%.64s", prefix, key);
+                api_cause(causes, API_FORBIDDEN, path, NULL,
+                          "pod updates may not change this field; make a new pod instead");
+        }
+        json_decref(all);
+}
+
+static bool vm_may_change(const char *key)
+{
+        return strcmp(key, "powerSpec") == 0;
+}
+
+static void pod_update(struct api_txn *t, const json_t *old, json_t *pod, struct api_causes *causes)
+{
+        const json_t *primary = json_object_get(api_at(old, "metadata.annotations"), API_PRIMARY_ANNOTATION);
+
+        if (api_causes_any(causes))
+                return;
+        pod_defaults(pod);
+        if (primary) {
+                char path[96] = "metadata.annotations";
+                json_t *annotations = json_copy(api_at(pod, path));
+                if (!annotations)
+                        annotations = json_object();
+                (void)json_object_set(annotations, API_PRIMARY_ANNOTATION, (json_t *)primary);
+                (void)api_set(pod, path, annotations);
+        }
+        /* A client that replaces the pod need not repeat what the scheduler filled in. */
+        if (!*api_text(pod, "spec.nodeName") && *api_text(old, "spec.nodeName"))
+                (void)api_set(pod, "spec.nodeName", json_incref(api_at(old, "spec.nodeName")));
+        forbid_changes(json_object_get(old, "spec"), json_object_get(pod, "spec"), "spec", may_change,
+                       causes);
+        forbid_changes(api_at(old, "spec.virtualMachine"), api_at(pod, "spec.virtualMachine"),
+                       "spec.virtualMachine", vm_may_change, causes);
+        present_container(pod, causes);
+        if (!api_causes_any(causes))
+                api_pod_nics_update(t, old, pod, causes);
+}
+
+/* ---- deletion ---- */
+
+static int64_t grace_of(const json_t *pod, const json_t *options)
+{
+        const json_t *given = json_object_get(options, "gracePeriodSeconds");
+
+        if (json_is_integer(given) && json_integer_value(given) >= 0)
+                return json_integer_value(given);
+        return json_integer_value(api_at(pod, "spec.terminationGracePeriodSeconds"));
+}
+
+static bool already_deleting(const json_t *pod, int64_t grace)
+{
+        return api_is_deleting(pod) &&
+               json_integer_value(api_at(pod, "metadata.deletionGracePeriodSeconds")) <= grace;
+}
+
+static void pod_remove(struct api_txn *t, const json_t *pod, const json_t *options, bool *finally)
+{
+        int64_t grace = grace_of(pod, options);
+        bool placed = *api_text(pod, "spec.nodeName") != '\0';
+        json_t *copy;
+
+        if (!placed || grace == 0) {
+                api_release_ports(t, api_uid(pod), NULL);
+                return;
+        }
+        *finally = false;
+        if (already_deleting(pod, grace))
+                return;
+        copy = json_deep_copy(pod);
+        (void)api_set(copy, "metadata.deletionTimestamp", api_time(t->real_us + (uint64_t)grace * 1000000));
+        (void)api_set(copy, "metadata.deletionGracePeriodSeconds", json_integer(grace));
+        (void)api_set(copy, "metadata.generation",
+                      json_integer(json_integer_value(api_at(pod, "metadata.generation")) + 1));
+        api_release_ports(t, api_uid(pod), NULL);
+        (void)api_txn_put(t, &api_kind_pod, copy);
+}
+
+/* ---- binding ---- */
+
+static json_t *scheduled_condition(const struct api_txn *t)
+{
+        return json_pack("{s:s, s:s, s:o}", "type", "PodScheduled", "status", "True", "lastTransitionTime",
+                         api_time(t->real_us));
+}
+
+int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node)
+{
+        json_t *copy = json_deep_copy(pod),
+               *ports = json_copy(json_object_get(t->core->pod_ports, api_uid(pod)));
+        json_t *unused;
+        const char *key;
+
+        (void)api_set(copy, "spec.nodeName", json_string(node));
+        (void)api_set(copy, "status.conditions", json_pack("[o]", scheduled_condition(t)));
+        json_object_foreach(ports, key, unused)
+        {
+                json_t *port = json_deep_copy(api_find_key(t->core, &api_kind_port, key));
+
+                (void)api_set(port, "spec.nodeName", json_string(node));
+                (void)api_txn_put(t, &api_kind_port, port);
+        }
+        json_decref(ports);
+        return api_txn_put(t, &api_kind_pod, copy);
+}
+
+const struct api_rules api_rules_pod = {
+    .kind = &api_kind_pod,
+    .create = pod_create,
+    .update = pod_update,
+    .remove = pod_remove,
+};

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The changes of one request. Each is applied to memory at once, so that later steps of the request see it,
+ * and recorded; a refusal or a dry run takes all of them back in reverse order.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "services/apiserver/core_internal.h"
+
+void api_txn_begin(struct api_txn *t, struct api_core *core, uint64_t real_us, struct api_result *out)
+{
+        *t = (struct api_txn){
+            .core = core, .real_us = real_us, .first_version = core->resource_version, .out = out};
+}
+
+static int record(struct api_txn *t, const struct api_change *change)
+{
+        struct api_result *out = t->out;
+        struct api_change *changes = realloc(out->changes, (out->change_count + 1) * sizeof(*changes));
+
+        if (!changes)
+                return -ENOMEM;
+        out->changes = changes;
+        changes[out->change_count++] = *change;
+        return 0;
+}
+
+static void stamp(struct api_txn *t, json_t *object)
+{
+        char version[24];
+
+        (void)snprintf(version, sizeof(version), "%" PRIu64, ++t->core->resource_version);
+        (void)api_set(object, "metadata.resourceVersion", json_string(version));
+}
+
+static int change(struct api_txn *t, const struct api_kind *kind, json_t *object, bool removal)
+{
+        char key[API_KEY_SIZE];
+        struct api_change c = {.kind = kind, .object = object};
+        int r;
+
+        api_key(kind->namespaced ? api_namespace(object) : "", api_name(object), key);
+        stamp(t, object);
+        c.resource_version = t->core->resource_version;
+        c.old = json_incref(api_find_key(t->core, kind, key));
+        c.type = removal ? API_DELETED : c.old ? API_MODIFIED : API_ADDED;
+        r = api_objects_set(t->core, kind, key, removal ? NULL : object);
+        if (r == 0)
+                r = record(t, &c);
+        if (r < 0) {
+                json_decref(c.old);
+                json_decref(object);
+                api_fail(t->out, 507, "InsufficientStorage", kind, api_name(object),
+                         r == -ENOSPC ? "the server holds as many objects as it may" : "out of memory");
+        }
+        return r;
+}
+
+int api_txn_put(struct api_txn *t, const struct api_kind *kind, json_t *object)
+{
+        return object ? change(t, kind, object, false) : -ENOMEM;
+}
+
+int api_txn_delete(struct api_txn *t, const struct api_kind *kind, json_t *object)
+{
+        json_t *last = json_copy(object);
+
+        if (!last)
+                return -ENOMEM;
+        /* metadata gets a new resourceVersion; the stored object must not change under its holders. */
+        (void)json_object_set_new(last, "metadata", json_copy(json_object_get(object, "metadata")));
+        return change(t, kind, last, true);
+}
+
+void api_txn_rollback(struct api_txn *t)
+{
+        struct api_result *out = t->out;
+
+        while (out->change_count) {
+                struct api_change *c = &out->changes[--out->change_count];
+                char key[API_KEY_SIZE];
+
+                api_key(c->kind->namespaced ? api_namespace(c->object) : "", api_name(c->object), key);
+                (void)api_objects_set(t->core, c->kind, key, c->old);
+                json_decref(c->object);
+                json_decref(c->old);
+        }
+        t->core->resource_version = t->first_version;
+}

@@ -222,7 +222,9 @@ static void create(struct api_txn *t, const struct api_request *r)
         make_name(t, r, object);
         make_port_id(t, r, object);
         set_type(r->kind, object);
-        if (!nameable(t, r, object) || !check_shape(r, object, &causes, t->out))
+        if (rules->admit)
+                rules->admit(t, object);
+        if (t->out->code || !nameable(t, r, object) || !check_shape(r, object, &causes, t->out))
                 goto out;
         fill_meta(t, r, object);
         /* As kube: a Node may register with its status; every other status is the server's to begin. */

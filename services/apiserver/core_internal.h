@@ -137,6 +137,9 @@ int api_record_event(struct api_txn *t, const json_t *object, const struct api_k
 
 struct api_rules {
         const struct api_kind *kind;
+        /* Looks at a new object before its shape is checked, where a better answer than "unknown field" is
+         * due. */
+        void (*admit)(struct api_txn *t, const json_t *object);
         /* Fills in defaults and checks; may write further objects through the transaction. */
         void (*create)(struct api_txn *t, json_t *object, struct api_causes *causes);
         void (*update)(struct api_txn *t, const json_t *old, json_t *object, struct api_causes *causes);

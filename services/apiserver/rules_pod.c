@@ -92,13 +92,22 @@ static void pod_defaults(json_t *pod)
         set_default(pod, "spec.virtualMachine.resources.limits.memory", json_string("256Mi"));
 }
 
+static void pod_admit(struct api_txn *t, const json_t *pod)
+{
+        struct api_causes causes = {0};
+
+        if (api_at(pod, "spec.virtualMachine"))
+                return;
+        api_cause(
+            &causes, API_REQUIRED, "spec.virtualMachine", NULL,
+            "VM pods are served here: describe the VM (name, image, resources); containers are not run");
+        t->out->code = 422;
+        t->out->object = api_status_invalid(&api_kind_pod, api_name(pod), &causes);
+        api_causes_deinit(&causes);
+}
+
 static void pod_create(struct api_txn *t, json_t *pod, struct api_causes *causes)
 {
-        if (!api_at(pod, "spec.virtualMachine")) {
-                api_cause(causes, API_REQUIRED, "spec.virtualMachine", NULL,
-                          "VM pods are served here: describe the VM (name, image, resources)");
-                return;
-        }
         if (!*api_text(pod, "spec.vpc"))
                 api_cause(causes, API_REQUIRED, "spec.vpc", NULL, "name the VPC of the NICs");
         if (api_causes_any(causes))
@@ -247,6 +256,7 @@ int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node)
 
 const struct api_rules api_rules_pod = {
     .kind = &api_kind_pod,
+    .admit = pod_admit,
     .create = pod_create,
     .update = pod_update,
     .remove = pod_remove,

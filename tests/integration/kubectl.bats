@@ -4,6 +4,7 @@
 # Stock kubectl against an apiserver alone: what it reads from discovery and OpenAPI, and what it then does.
 # $ALKAID_KUBECTLS: kubectl programs to test with, separated by blanks (default: the one on the PATH).
 
+bats_require_minimum_version 1.5.0
 bats_load_library bats-support
 bats_load_library bats-assert
 

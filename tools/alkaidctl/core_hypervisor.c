@@ -56,6 +56,14 @@ static json_t *default_config(void)
         return hv_core_config_to_json(&config);
 }
 
+/* libvirt answers, and has no domain. */
+static json_t *start_events(void)
+{
+        return json_pack("[o, o, o]", hv_event_to_json(&(struct hv_event){.type = HV_EVENT_TICK}),
+                         hv_event_to_json(&(struct hv_event){.type = HV_EVENT_CONNECTED}),
+                         hv_event_to_json(&(struct hv_event){.type = HV_EVENT_LISTED}));
+}
+
 const struct ctl_core_ops ctl_core_hypervisor = {
     .name = "hypervisor",
     .create = create,
@@ -63,4 +71,5 @@ const struct ctl_core_ops ctl_core_hypervisor = {
     .step = step,
     .event_of_frame = event_of_frame,
     .default_config = default_config,
+    .start_events = start_events,
 };

@@ -55,6 +55,12 @@ static json_t *default_config(void)
         return net_core_config_to_json(&(struct net_core_config){.seed = 1});
 }
 
+/* An inventory that found nothing. */
+static json_t *start_events(void)
+{
+        return json_pack("[o]", net_event_to_json(&(struct net_event){.type = NET_EVENT_INVENTORY}));
+}
+
 const struct ctl_core_ops ctl_core_network = {
     .name = "network",
     .create = create,
@@ -62,4 +68,5 @@ const struct ctl_core_ops ctl_core_network = {
     .step = step,
     .event_of_frame = event_of_frame,
     .default_config = default_config,
+    .start_events = start_events,
 };

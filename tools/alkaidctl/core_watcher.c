@@ -52,6 +52,14 @@ static json_t *default_config(void)
         return watcher_core_config_to_json(&config);
 }
 
+/* The API has no object of this node: what the bus reports belongs to nobody. */
+static json_t *start_events(void)
+{
+        return json_pack("[o, o]",
+                         watcher_event_to_json(&(struct watcher_event){.type = WATCHER_EVENT_PODS_SYNCED}),
+                         watcher_event_to_json(&(struct watcher_event){.type = WATCHER_EVENT_PORTS_SYNCED}));
+}
+
 const struct ctl_core_ops ctl_core_watcher = {
     .name = "watcher",
     .create = create,
@@ -59,4 +67,5 @@ const struct ctl_core_ops ctl_core_watcher = {
     .step = step,
     .event_of_frame = event_of_frame,
     .default_config = default_config,
+    .start_events = start_events,
 };

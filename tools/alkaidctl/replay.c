@@ -14,6 +14,7 @@ struct player {
         const struct ctl_core_ops *ops;
         void *core;
         uint64_t part;
+        bool started; /* capture: the start's events are in */
         /* The last event's actions as they come out now, until the recorded ones were read. */
         json_t *pending;
         uint64_t pending_us;
@@ -237,23 +238,35 @@ int ctl_replay_journal(const struct ctl_replay *replay, char *const *paths, size
 
 /* ------------------------------------------------------------------ capture */
 
-static int play_record(struct player *p, const struct ctl_record *record)
+/* Takes the reference of `event`; NULL is none. */
+static int play_event(struct player *p, json_t *event, uint64_t now_us, uint64_t real_us)
 {
-        const struct ak_bus_frame frame = ctl_record_frame(record);
         char error[CTL_ERROR_SIZE] = "";
-        json_t *event = p->ops->event_of_frame(&frame);
 
         if (!event)
                 return 0;
-        int r = p->ops->step(p->core, event, record->envelope.mono_us, record->envelope.received_us,
-                             &p->pending, error);
+        int r = p->ops->step(p->core, event, now_us, real_us, &p->pending, error);
         json_decref(event);
         if (r < 0)
-                return fail(p, r, "a recorded message is refused", error);
-        p->pending_us = record->envelope.mono_us;
+                return fail(p, r, "an event made of the capture is refused", error);
+        p->pending_us = now_us;
         p->result->events++;
         settle(p, NULL);
         return 0;
+}
+
+static int play_record(struct player *p, const struct ctl_record *record)
+{
+        const struct ctl_envelope *e = &record->envelope;
+        const struct ak_bus_frame frame = ctl_record_frame(record);
+        json_t *start = p->started ? NULL : p->ops->start_events();
+        int r = 0;
+
+        p->started = true;
+        for (size_t i = 0; r == 0 && i < json_array_size(start); i++)
+                r = play_event(p, json_incref(json_array_get(start, i)), e->mono_us, e->received_us);
+        json_decref(start);
+        return r < 0 ? r : play_event(p, p->ops->event_of_frame(&frame), e->mono_us, e->received_us);
 }
 
 static int start_capture(struct player *p)

@@ -29,8 +29,9 @@ struct ctl_core_ops {
                     char error[CTL_ERROR_SIZE]);
         /* The event that the shell makes of a bus message; NULL where the core does not listen to it. */
         json_t *(*event_of_frame)(const struct ak_bus_frame *frame);
-        /* A configuration for replaying a capture, which records none. */
+        /* What a capture does not record: a configuration, and the events of a start on an empty node. */
         json_t *(*default_config)(void);
+        json_t *(*start_events)(void);
 };
 
 /* NULL-terminated. */

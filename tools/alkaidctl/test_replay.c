@@ -63,6 +63,11 @@ static json_t *toy_config(void)
         return json_pack("{s:i}", "from", 1000);
 }
 
+static json_t *toy_start(void)
+{
+        return json_pack("[{s:i}]", "add", 500);
+}
+
 static const struct ctl_core_ops toy = {
     .name = "toy",
     .create = toy_create,
@@ -70,6 +75,7 @@ static const struct ctl_core_ops toy = {
     .step = toy_step,
     .event_of_frame = toy_event,
     .default_config = toy_config,
+    .start_events = toy_start,
 };
 static const struct ctl_core_ops *const cores[] = {&toy, NULL};
 
@@ -256,8 +262,8 @@ static void test_capture(void **state)
         assert_int_equal(ctl_capture_write(w, &e, (const uint8_t *)"ab", 2), 0);
         assert_int_equal(ctl_replay_capture(&replay, f->path, &result, error), 0);
         assert_int_equal(fflush(f->out), 0);
-        assert_string_equal(f->printed, SUM(3, 1002));
-        assert_int_equal(result.events, 1);
+        assert_string_equal(f->printed, SUM(3, 1500) SUM(3, 1502));
+        assert_int_equal(result.events, 2);
         replay.core = NULL;
         assert_int_equal(ctl_replay_capture(&replay, f->path, &result, error), -EINVAL);
         replay.check = true;

@@ -1,0 +1,917 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core, step by step: what each event makes it do. */
+// clang-format off
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+// clang-format on
+#include <errno.h>
+#include <string.h>
+
+#include "services/hypervisor/test_core_util.h"
+
+static int setup(void **state)
+{
+        struct rig *rig = calloc(1, sizeof(*rig));
+
+        if (!rig)
+                return -1;
+        rig_init(rig);
+        *state = rig;
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        rig_deinit(*state);
+        free(*state);
+        return 0;
+}
+
+/* ------------------------------------------------------------------ connection and adoption */
+
+static void test_nothing_is_done_or_said_before_the_inventory(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_vm_diff(rig, AK_VM_WANTED_ABSENT, 1, 0, NULL);
+        assert_null(rig_vm(rig));
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 1, 0);
+        assert_null(rig_nic(rig, PORT0));
+        assert_false(rig_calls(rig, HV_OP_CLEANUP));
+        rig_connect(rig, NULL, 0);
+        assert_true(rig_calls(rig, HV_OP_CLEANUP));
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_STOPPING);
+}
+
+static void test_connect_is_retried_with_back_off(void **state)
+{
+        struct hv_event refused = {.type = HV_EVENT_CONNECTED, .result.head.error = HV_ERROR_CONNECTION};
+        struct rig *rig = *state;
+        uint64_t waited[2];
+
+        rig_tick(rig, 0);
+        for (int i = 0; i < 2; i++) {
+                rig_step(rig, &refused);
+                assert_int_equal(rig_count(rig, HV_ACTION_CONNECT), 0);
+                assert_int_equal(rig->actions.items[0].type, HV_ACTION_WAKE);
+                waited[i] = rig->actions.items[0].at_us - rig->now;
+                rig_tick(rig, waited[i]);
+                assert_int_equal(rig_count(rig, HV_ACTION_CONNECT), 1);
+        }
+        assert_true(waited[1] > waited[0]);
+}
+
+static void test_adopted_domain_is_reported_and_left_alone(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(PORT0);
+        struct rig *rig = *state;
+        struct hv_action probe;
+
+        rig_connect(rig, &domain, 1);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_RUNNING);
+        assert_int_equal(rig_vm(rig)->nic_slots_free, 7);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_WAITING_FOR_GUEST);
+        assert_string_equal(rig_nic(rig, PORT0)->device_alias, "ua-" PORT0);
+        assert_int_equal(rig_count(rig, HV_ACTION_DRIVER), 0);
+        rig_tick(rig, 2000);
+        probe = rig_call(rig, HV_OP_PROBE);
+        assert_int_equal(rig_count(rig, HV_ACTION_DRIVER), 1);
+        rig_answer(rig, &probe, HV_OK, 15, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        /* The wish that is true already changes nothing. */
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 4, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 4);
+        assert_int_equal(rig_count(rig, HV_ACTION_DRIVER), 0);
+        assert_int_equal(rig_nic(rig, PORT0)->generation, 4);
+        free(domain);
+}
+
+static void test_reconnect_reads_anew(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_DISCONNECTED});
+        assert_int_equal(rig_count(rig, HV_ACTION_CONNECT), 1);
+        assert_null(rig_nic(rig, PORT0));
+        /* Unknown now: a repeated wish is not answered. */
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        assert_null(rig_nic(rig, PORT0));
+        assert_false(rig_calls(rig, HV_OP_DETACH));
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_CONNECTED});
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_LISTED});
+        /* The domain ended while nobody looked. */
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_SHUTOFF);
+}
+
+static void test_look_that_raced_with_an_event_is_repeated(void **state)
+{
+        struct hv_live_domain *old = rig_domain(PORT0);
+        struct rig *rig = *state;
+        struct hv_action detach;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_tick(rig, 61000000);
+        assert_int_equal(rig_count(rig, HV_ACTION_LIST), 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        detach = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &detach, HV_OK, 0, NULL);
+        rig_device(rig, HV_EVENT_DEVICE_REMOVED, PORT0);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        /* The list was made before. */
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_LISTED, .domains = &old, .domain_count = 1});
+        assert_true(rig_calls(rig, HV_OP_INSPECT));
+        assert_null(rig_nic(rig, PORT0));
+        free(old);
+}
+
+/* ------------------------------------------------------------------ VM */
+
+static void test_start_waits_for_image_and_ports(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(PORT0);
+        struct rig *rig = *state;
+        struct hv_action start;
+
+        rig_connect(rig, NULL, 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, PORT0);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_PULLING);
+        rig_image_done(rig, "/images/guest.qcow2", "");
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_WAITING);
+        assert_false(rig_calls(rig, HV_OP_START));
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        assert_false(rig_calls(rig, HV_OP_START));
+        rig_port(rig, PORT0, AK_PORT_PREPARING, 0, 1);
+        assert_false(rig_calls(rig, HV_OP_START));
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        start = rig_call(rig, HV_OP_START);
+        for (size_t i = 0; i < rig->actions.count; i++) {
+                if (rig->actions.items[i].domain) {
+                        assert_int_equal(rig->actions.items[i].domain->nic_count, 1);
+                        assert_string_equal(rig->actions.items[i].domain->nics[0].ifname, "ak0");
+                        assert_int_equal(rig->actions.items[i].domain->nics[0].mtu, 1450);
+                }
+        }
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_ATTACHING);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_STARTING);
+        rig_answer(rig, &start, HV_OK, 0, domain);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_RUNNING);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_WAITING_FOR_GUEST);
+        free(domain);
+}
+
+static void test_start_does_not_wait_for_ever(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(NULL);
+        struct rig *rig = *state;
+        struct hv_action start;
+
+        rig_connect(rig, NULL, 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, PORT0);
+        rig_image_done(rig, "/images/guest.qcow2", "");
+        rig_tick(rig, 19000000);
+        assert_false(rig_calls(rig, HV_OP_START));
+        rig_tick(rig, 1000000);
+        start = rig_call(rig, HV_OP_START);
+        rig_answer(rig, &start, HV_OK, 0, domain);
+        /* The port comes late: hotplugged. */
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        assert_true(rig_calls(rig, HV_OP_ATTACH));
+        free(domain);
+}
+
+static void test_failed_port_holds_no_start_up(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_connect(rig, NULL, 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, PORT0);
+        rig_image_done(rig, "/images/guest.qcow2", "");
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_FAILED, 0, 1);
+        assert_true(rig_calls(rig, HV_OP_START));
+}
+
+static void test_failed_start_is_tried_once_per_attempt(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action start, look;
+
+        rig_connect(rig, NULL, 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, NULL);
+        rig_image_done(rig, "/images/guest.qcow2", "");
+        start = rig_call(rig, HV_OP_START);
+        rig_answer(rig, &start, HV_ERROR_OTHER, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_FAILED);
+        assert_string_equal(rig_vm(rig)->reason, "StartFailed");
+        assert_string_equal(rig_vm(rig)->message, "text of the error");
+        look = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &look, HV_OK, 0, NULL);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, NULL);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 0);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_FAILED);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 1, NULL);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 1);
+        rig_image_done(rig, "", "ImageNotFound");
+        assert_string_equal(rig_vm(rig)->reason, "ImageNotFound");
+}
+
+static void test_guest_that_powers_off_is_not_restarted_by_itself(void **state)
+{
+        struct hv_event stopped = {
+            .type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = HV_LIFECYCLE_CRASHED};
+        struct rig *rig = *state;
+        struct hv_action look;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_step(rig, &stopped);
+        look = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &look, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_CRASHED);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 2, 0, NULL);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 2, 1, PORT0);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 1);
+        rig_image_done(rig, "/images/guest.qcow2", "");
+        assert_true(rig_calls(rig, HV_OP_START));
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_ATTACHING);
+}
+
+static void vm_diff_absent(struct rig *rig, uint64_t generation, uint64_t grace_ms)
+{
+        struct ak_message *m = ak_message_new(ak_message_vm_diff);
+
+        (void)snprintf(m->vm_diff.pod_uid, sizeof(m->vm_diff.pod_uid), "%s", POD);
+        m->vm_diff.wanted = AK_VM_WANTED_ABSENT;
+        m->vm_diff.generation = generation;
+        m->vm_diff.grace_ms = grace_ms;
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_MESSAGE, .message = m});
+        ak_message_free(m);
+}
+
+static void test_removal_asks_the_guest_first(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        vm_diff_absent(rig, 2, 5000);
+        call = rig_call(rig, HV_OP_SHUTDOWN);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_STOPPING);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_false(rig_calls(rig, HV_OP_DESTROY));
+        rig_tick(rig, 5000000);
+        call = rig_call(rig, HV_OP_DESTROY);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_STOPPING);
+        call = rig_call(rig, HV_OP_CLEANUP);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_ABSENT);
+        /* Repeated: answered. After a minute: forgotten. */
+        vm_diff_absent(rig, 2, 5000);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_ABSENT);
+        rig_tick(rig, 61000000);
+        assert_int_equal(rig_count(rig, HV_ACTION_FORGET), 2);
+        assert_int_equal(rig_count(rig, HV_ACTION_LIST), 1);
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_LISTED});
+        vm_diff_absent(rig, 2, 5000);
+        assert_true(rig_calls(rig, HV_OP_CLEANUP));
+}
+
+static void test_destroy_that_fails_is_repeated(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        vm_diff_absent(rig, 2, 0);
+        call = rig_call(rig, HV_OP_DESTROY);
+        rig_answer(rig, &call, HV_ERROR_TIMEOUT, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_STOPPING);
+        assert_string_equal(rig_vm(rig)->reason, "StopFailed");
+        assert_false(rig_calls(rig, HV_OP_DESTROY));
+        rig_tick(rig, 5000000);
+        assert_true(rig_calls(rig, HV_OP_DESTROY));
+}
+
+static void test_removal_during_a_start(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(NULL);
+        struct rig *rig = *state;
+        struct hv_action start;
+
+        rig_connect(rig, NULL, 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, NULL);
+        rig_image_done(rig, "/images/guest.qcow2", "");
+        start = rig_call(rig, HV_OP_START);
+        vm_diff_absent(rig, 2, 0);
+        assert_false(rig_calls(rig, HV_OP_DESTROY));
+        rig_answer(rig, &start, HV_OK, 0, domain);
+        assert_true(rig_calls(rig, HV_OP_DESTROY));
+        free(domain);
+}
+
+static void test_older_generation_is_ignored(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_run_vm(rig);
+        rig_vm_diff(rig, AK_VM_WANTED_PAUSED, 3, 0, NULL);
+        assert_true(rig_calls(rig, HV_OP_SUSPEND));
+        vm_diff_absent(rig, 2, 0);
+        assert_false(rig_calls(rig, HV_OP_DESTROY));
+}
+
+static void test_power_state(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_vm_diff(rig, AK_VM_WANTED_PAUSED, 2, 0, NULL);
+        call = rig_call(rig, HV_OP_SUSPEND);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_PAUSED);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 3, 0, NULL);
+        call = rig_call(rig, HV_OP_RESUME);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_RUNNING);
+        rig_vm_diff(rig, AK_VM_WANTED_SHUTDOWN, 4, 0, NULL);
+        call = rig_call(rig, HV_OP_DESTROY);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_SHUTOFF);
+        assert_false(rig_calls(rig, HV_OP_CLEANUP));
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 5, 0, NULL);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 1);
+}
+
+/* ------------------------------------------------------------------ plug */
+
+static void test_attach_needs_wish_and_port(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 2, 0);
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+        /* A port of an older generation is not the one that was asked for. */
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 2);
+        call = rig_call(rig, HV_OP_ATTACH);
+        assert_string_equal(call.nic.ifname, "ak0");
+        assert_string_equal(call.nic.mac, "06:00:00:00:00:00");
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_ATTACHING);
+        /* The other way round. */
+        rig_port(rig, PORT1, AK_PORT_READY, 1, 2);
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+        rig_nic_diff(rig, PORT1, AK_NIC_WANTED_PRESENT, 1, 2, 0);
+        assert_string_equal(rig_call(rig, HV_OP_ATTACH).nic.port_id, PORT1);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_WAITING_FOR_GUEST);
+        assert_int_equal(rig_nic(rig, PORT0)->attach_us, 1234);
+        assert_string_equal(rig_nic(rig, PORT0)->pci_address, "0000:01:00.0");
+}
+
+static void test_readiness_is_asked_for_often_at_first(void **state)
+{
+        struct rig *rig = *state;
+        uint64_t plugged, asked[64];
+        struct hv_action call;
+        size_t n = 0;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        plugged = rig->now;
+        while (n < 40) {
+                rig_tick(rig, 1000);
+                if (!rig_calls(rig, HV_OP_PROBE))
+                        continue;
+                asked[n++] = rig->now - plugged;
+                call = rig_call(rig, HV_OP_PROBE);
+                rig_answer(rig, &call, HV_OK, 3, NULL);
+        }
+        assert_int_equal(asked[0], 2000);
+        for (size_t i = 1; i < n; i++)
+                assert_true(asked[i] - asked[i - 1] <= 2000 + asked[i - 1] / 12 + 1000);
+        /* Signs of life bring the next question forward. */
+        rig_device(rig, HV_EVENT_GUEST_ACTIVITY, PORT0);
+        call = rig_call(rig, HV_OP_PROBE);
+        rig_answer(rig, &call, HV_OK, 15, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        assert_int_equal(rig_nic(rig, PORT0)->guest_us, rig->now - plugged);
+        rig_tick(rig, 1000000);
+        assert_false(rig_calls(rig, HV_OP_PROBE));
+}
+
+static void test_guest_without_driver(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_tick(rig, 2000);
+        call = rig_call(rig, HV_OP_PROBE);
+        rig_answer(rig, &call, HV_OK, 3 | 128, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_FAILED);
+        assert_string_equal(rig_nic(rig, PORT0)->reason, "GuestDriverFailed");
+        assert_string_equal(rig_nic(rig, PORT0)->device_alias, "ua-" PORT0);
+        rig_tick(rig, 2000);
+        call = rig_call(rig, HV_OP_PROBE);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_WAITING_FOR_GUEST);
+        rig_tick(rig, 30000000);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_FAILED);
+        assert_string_equal(rig_nic(rig, PORT0)->reason, "GuestNotResponding");
+        call = rig_call(rig, HV_OP_PROBE);
+        rig_answer(rig, &call, HV_OK, 15, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        assert_string_equal(rig_nic(rig, PORT0)->reason, "");
+}
+
+static void test_reboot_makes_it_wait_again(void **state)
+{
+        struct hv_event reboot = {
+            .type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = HV_LIFECYCLE_REBOOTED};
+        struct rig *rig = *state;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_step(rig, &reboot);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_WAITING_FOR_GUEST);
+        rig_tick(rig, 2000);
+        assert_true(rig_calls(rig, HV_OP_PROBE));
+}
+
+static void test_failed_attach_is_tried_once_per_attempt(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_ERROR_TAP, 0, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_FAILED);
+        assert_string_equal(rig_nic(rig, PORT0)->reason, "TapUnusable");
+        assert_string_equal(rig_nic(rig, PORT0)->device_alias, "");
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_FAILED);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 1);
+        assert_true(rig_calls(rig, HV_OP_ATTACH));
+        assert_int_equal(rig_nic(rig, PORT0)->attempt, 1);
+}
+
+static void test_restarted_watcher_counts_anew(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 7);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_ERROR_OTHER, 0, NULL);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 1);
+        assert_true(rig_calls(rig, HV_OP_ATTACH));
+}
+
+static void test_impossible_slot(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT1, AK_NIC_WANTED_PRESENT, 8, 1, 0);
+        rig_port(rig, PORT1, AK_PORT_READY, 8, 1);
+        assert_string_equal(rig_nic(rig, PORT1)->reason, "NoFreeSlot");
+        rig_nic_diff(rig, PORT2, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT2, AK_PORT_READY, 0, 1);
+        assert_string_equal(rig_nic(rig, PORT2)->reason, "SlotInUse");
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+}
+
+static void test_duplicate_alias_means_look(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(PORT0);
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_ERROR_DUPLICATE, 0, NULL);
+        call = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &call, HV_OK, 0, domain);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_WAITING_FOR_GUEST);
+        free(domain);
+}
+
+static void test_lost_answer_is_looked_up(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_ERROR_CONNECTION, 0, NULL);
+        assert_null(rig_nic(rig, PORT0));
+        assert_int_equal(rig_count(rig, HV_ACTION_DRIVER), 0);
+        rig_tick(rig, 200000);
+        assert_int_equal(rig_count(rig, HV_ACTION_LIST), 1);
+}
+
+/* ------------------------------------------------------------------ link */
+
+static void test_link_changes_live(void **state)
+{
+        struct ak_message *m = ak_message_new(ak_message_nic_diff);
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        (void)snprintf(m->nic_diff.pod_uid, sizeof(m->nic_diff.pod_uid), "%s", POD);
+        (void)snprintf(m->nic_diff.port_id, sizeof(m->nic_diff.port_id), "%s", PORT0);
+        m->nic_diff.wanted = AK_NIC_WANTED_PRESENT;
+        m->nic_diff.generation = 2;
+        m->nic_diff.link_down = true;
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_MESSAGE, .message = m});
+        call = rig_call(rig, HV_OP_SET_LINK);
+        assert_true(call.nic.link_down);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_true(rig_nic(rig, PORT0)->link_down);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        ak_message_free(m);
+}
+
+/* ------------------------------------------------------------------ unplug */
+
+static void test_unplug(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHING);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        assert_false(rig_calls(rig, HV_OP_DETACH));
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHING);
+        rig->now += 103000;
+        rig_device(rig, HV_EVENT_DEVICE_REMOVED, PORT0);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        assert_int_equal(rig_nic(rig, PORT0)->detach_us, 103000);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        rig_tick(rig, 61000000);
+        assert_int_equal(rig_count(rig, HV_ACTION_FORGET), 1);
+}
+
+static void test_event_before_the_answer(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_device(rig, HV_EVENT_DEVICE_REMOVED, PORT0);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_null(rig_nic(rig, PORT0));
+}
+
+static void test_guest_that_keeps_the_device(void **state)
+{
+        struct hv_live_domain *without = rig_domain(NULL);
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_tick(rig, 2000000);
+        call = rig_call(rig, HV_OP_SET_LINK);
+        assert_true(call.nic.link_down);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHING);
+        assert_string_equal(rig_nic(rig, PORT0)->reason, "GuestNotResponding");
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_true(rig_nic(rig, PORT0)->link_down);
+        assert_false(rig_calls(rig, HV_OP_DETACH));
+        /* Only the watcher asks again. */
+        rig_tick(rig, 3000000);
+        call = rig_call(rig, HV_OP_INSPECT);
+        assert_false(rig_calls(rig, HV_OP_DETACH));
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 1);
+        assert_true(rig_calls(rig, HV_OP_DETACH));
+        /* The event is lost, but the device is not in the XML any more. */
+        rig_answer(rig, &call, HV_OK, 0, without);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        free(without);
+}
+
+static void refused_by(struct rig *rig, enum hv_error error, const char *reason)
+{
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, error, 0, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHING);
+        assert_string_equal(rig_nic(rig, PORT0)->reason, reason);
+        assert_true(rig_calls(rig, HV_OP_SET_LINK));
+}
+
+static void test_guest_busy(void **state)
+{
+        refused_by(*state, HV_ERROR_BUSY, "GuestBusy");
+}
+
+static void test_detach_error(void **state)
+{
+        refused_by(*state, HV_ERROR_OTHER, "DetachFailed");
+}
+
+static void test_detach_in_progress_is_waited_for(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, HV_ERROR_IN_PROGRESS, 0, NULL);
+        assert_false(rig_calls(rig, HV_OP_SET_LINK));
+        rig_device(rig, HV_EVENT_DEVICE_REMOVED, PORT0);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+}
+
+static void test_detach_of_what_is_gone(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, HV_ERROR_NO_DEVICE, 0, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+}
+
+static void test_removal_failed_event(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_device(rig, HV_EVENT_REMOVAL_FAILED, PORT0);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHING);
+        assert_string_equal(rig_nic(rig, PORT0)->reason, "GuestRefused");
+        assert_true(rig_calls(rig, HV_OP_SET_LINK));
+}
+
+static void test_domain_vanishes_during_unplug(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, HV_ERROR_NO_DOMAIN, 0, NULL);
+        assert_null(rig_nic(rig, PORT0));
+        call = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_SHUTOFF);
+}
+
+static void test_wanted_again_while_it_leaves(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 3, 0);
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 3);
+        rig_device(rig, HV_EVENT_DEVICE_REMOVED, PORT0);
+        assert_true(rig_calls(rig, HV_OP_ATTACH));
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_ATTACHING);
+}
+
+static void test_wanted_again_while_the_guest_keeps_it(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_tick(rig, 2000000);
+        call = rig_call(rig, HV_OP_SET_LINK);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 3, 0);
+        call = rig_call(rig, HV_OP_SET_LINK);
+        assert_false(call.nic.link_down);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_tick(rig, 2000);
+        call = rig_call(rig, HV_OP_PROBE);
+        rig_answer(rig, &call, HV_OK, 15, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        assert_false(rig_nic(rig, PORT0)->link_down);
+}
+
+static void test_drift_is_told_and_put_right_on_request(void **state)
+{
+        struct hv_live_domain *without = rig_domain(NULL);
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        /* Not expected: looked at before it is believed. */
+        rig_device(rig, HV_EVENT_DEVICE_REMOVED, PORT0);
+        assert_null(rig_nic(rig, PORT0));
+        call = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &call, HV_OK, 0, without);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        assert_string_equal(rig_nic(rig, PORT0)->reason, "DeviceGone");
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 1);
+        assert_true(rig_calls(rig, HV_OP_ATTACH));
+        free(without);
+}
+
+static void test_nics_do_not_wait_for_each_other(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_nic_diff(rig, PORT1, AK_NIC_WANTED_PRESENT, 1, 2, 0);
+        rig_port(rig, PORT1, AK_PORT_READY, 1, 2);
+        assert_true(rig_calls(rig, HV_OP_ATTACH));
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+}
+
+static void test_unknown_port_is_answered_and_forgotten(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_connect(rig, NULL, 0);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 9, 3);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        assert_int_equal(rig_nic(rig, PORT0)->generation, 9);
+        assert_int_equal(rig_nic(rig, PORT0)->attempt, 3);
+        rig_tick(rig, 61000000);
+        assert_int_equal(rig_count(rig, HV_ACTION_FORGET), 1);
+}
+
+static void test_bounds(void **state)
+{
+        struct ak_message *m = ak_message_new(ak_message_nic_diff);
+        struct hv_event event = {.type = HV_EVENT_MESSAGE, .message = m};
+        struct rig *rig = *state;
+        int r = 0;
+
+        rig_connect(rig, NULL, 0);
+        (void)snprintf(m->nic_diff.pod_uid, sizeof(m->nic_diff.pod_uid), "%s", POD);
+        for (unsigned i = 0; i < 200 && r == 0; i++) {
+                (void)snprintf(m->nic_diff.port_id, sizeof(m->nic_diff.port_id),
+                               "11111111-2222-4333-8444-%012u", i);
+                hv_actions_clear(&rig->actions);
+                r = hv_core_step(rig->core, &event, rig->now, 0, &rig->actions);
+        }
+        assert_int_equal(r, -ENOSPC);
+        ak_message_free(m);
+}
+
+static void test_json_round_trip(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(PORT0);
+        struct hv_event event = {.type = HV_EVENT_LISTED, .domains = &domain, .domain_count = 1}, back;
+        char error[AK_SCHEMA_ERROR_SIZE];
+        json_t *json = hv_event_to_json(&event), *again;
+        struct rig *rig = *state;
+
+        assert_int_equal(hv_event_from_json(json, &back, error), 0);
+        again = hv_event_to_json(&back);
+        assert_true(json_equal(json, again));
+        assert_int_equal(back.domain_count, 1);
+        assert_string_equal(back.domains[0]->nics[0].port_id, PORT0);
+        json_decref(json);
+        json_decref(again);
+        hv_event_deinit(&back);
+        json = json_pack("{s:s}", "type", "no such event");
+        assert_int_equal(hv_event_from_json(json, &back, error), -EBADMSG);
+        json_decref(json);
+        rig_connect(rig, &domain, 1);
+        json = hv_actions_to_json(&rig->actions);
+        assert_int_equal(json_array_size(json), rig->actions.count);
+        json_decref(json);
+        free(domain);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+            TEST(test_nothing_is_done_or_said_before_the_inventory),
+            TEST(test_connect_is_retried_with_back_off),
+            TEST(test_adopted_domain_is_reported_and_left_alone),
+            TEST(test_reconnect_reads_anew),
+            TEST(test_look_that_raced_with_an_event_is_repeated),
+            TEST(test_start_waits_for_image_and_ports),
+            TEST(test_start_does_not_wait_for_ever),
+            TEST(test_failed_port_holds_no_start_up),
+            TEST(test_failed_start_is_tried_once_per_attempt),
+            TEST(test_guest_that_powers_off_is_not_restarted_by_itself),
+            TEST(test_removal_asks_the_guest_first),
+            TEST(test_destroy_that_fails_is_repeated),
+            TEST(test_removal_during_a_start),
+            TEST(test_older_generation_is_ignored),
+            TEST(test_power_state),
+            TEST(test_attach_needs_wish_and_port),
+            TEST(test_readiness_is_asked_for_often_at_first),
+            TEST(test_guest_without_driver),
+            TEST(test_reboot_makes_it_wait_again),
+            TEST(test_failed_attach_is_tried_once_per_attempt),
+            TEST(test_restarted_watcher_counts_anew),
+            TEST(test_impossible_slot),
+            TEST(test_duplicate_alias_means_look),
+            TEST(test_lost_answer_is_looked_up),
+            TEST(test_link_changes_live),
+            TEST(test_unplug),
+            TEST(test_event_before_the_answer),
+            TEST(test_guest_that_keeps_the_device),
+            TEST(test_guest_busy),
+            TEST(test_detach_error),
+            TEST(test_detach_in_progress_is_waited_for),
+            TEST(test_detach_of_what_is_gone),
+            TEST(test_removal_failed_event),
+            TEST(test_domain_vanishes_during_unplug),
+            TEST(test_wanted_again_while_it_leaves),
+            TEST(test_wanted_again_while_the_guest_keeps_it),
+            TEST(test_drift_is_told_and_put_right_on_request),
+            TEST(test_nics_do_not_wait_for_each_other),
+            TEST(test_unknown_port_is_answered_and_forgotten),
+            TEST(test_bounds),
+            TEST(test_json_round_trip),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,11 +19,15 @@
 
 #define MAX_OPTIONS 96
 
-enum builtin { OPT_CONFIG = 1000, OPT_LOG_LEVEL, OPT_HELP, OPT_VERSION, OPT_CHECK_CONFIG };
+/* What getopt_long() returns: of the table from OPT_TABLE on, clear of '?'. */
+enum builtin { OPT_CONFIG = 1000, OPT_LOG_LEVEL, OPT_HELP, OPT_VERSION, OPT_CHECK_CONFIG, OPT_TABLE };
+
+#define LOG_LEVELS "debug|info|warn|error"
+#define WHERE_SIZE 4400 /* a path and a position */
 
 struct builtins {
         const char *config;
-        const char *log_level;
+        const char *log_level; /* flag or environment */
         bool check;
 };
 
@@ -34,6 +39,8 @@ struct loader {
         char *config;
         enum source list_source[MAX_OPTIONS];
         const char *path;
+        struct ak_option file_options[MAX_OPTIONS + 1]; /* the table and logLevel */
+        enum ak_log_level file_log_level;
 };
 
 /* ---- text to value ---- */
@@ -99,10 +106,8 @@ static int set_number(const struct ak_option *o, const char *text, uint64_t *out
         }
         if (r < 0)
                 return r;
-        if (n < o->min || (o->max && n > o->max)) {
-                *expected = "a value within the bounds that --help tells";
+        if (n < o->min || (o->max && n > o->max))
                 return -ERANGE;
-        }
         *out = n;
         return 0;
 }
@@ -189,18 +194,65 @@ static int set_list(struct loader *l, const struct ak_option *o, const char *tex
         if (l->list_source[i] != source)
                 list_clear(list);
         l->list_source[i] = source;
+        if (!text)
+                return 0;
         if (source == FROM_FLAG || source == FROM_FILE)
                 return list_add(list, text, strlen(text));
         return list_add_commas(list, text);
 }
 
-/* Applies one text to one option; prints what is wrong with it, `where` said first. */
+/* ---- bounds as text ---- */
+
+static const struct unit *units_of(enum ak_option_type type, size_t *count)
+{
+        *count = type == AK_OPT_SIZE ? AK_ARRAY_SIZE(size_units) : AK_ARRAY_SIZE(duration_units);
+        return type == AK_OPT_SIZE ? size_units : type == AK_OPT_DURATION ? duration_units : NULL;
+}
+
+/* With the largest unit that leaves a whole number: 300000000 -> "5m". */
+static struct ak_fmt format_number(enum ak_option_type type, uint64_t n)
+{
+        const struct unit *best = NULL, *units;
+        size_t count;
+
+        units = units_of(type, &count);
+        for (size_t i = 0; units && i < count; i++)
+                if (n && n % units[i].factor == 0 && (!best || units[i].factor >= best->factor))
+                        best = &units[i];
+        return ak_fmt("%" PRIu64 "%s", best ? n / best->factor : n, best ? best->suffix : "");
+}
+
+/* "1 to 64", "at least 1", "at most 64"; empty where there are no bounds. */
+static struct ak_fmt format_bounds(const struct ak_option *o)
+{
+        struct ak_fmt min = format_number(o->type, o->min), max = format_number(o->type, o->max);
+
+        if (o->type != AK_OPT_UINT && o->type != AK_OPT_SIZE && o->type != AK_OPT_DURATION)
+                return ak_fmt("%s", "");
+        if (o->min && o->max)
+                return ak_fmt("%s to %s", min.s, max.s);
+        if (o->min || o->max)
+                return ak_fmt("at %s %s", o->min ? "least" : "most", o->min ? min.s : max.s);
+        return ak_fmt("%s", "");
+}
+
+static int refuse(const struct loader *l, const struct ak_option *o, const char *where, const char *text,
+                  const char *expected)
+{
+        struct ak_fmt bounds = format_bounds(o);
+
+        (void)fprintf(stderr, "%s: %s: \"%.200s\" is not valid; expected %s%s%s\n", l->program->name, where,
+                      text, expected, bounds.s[0] ? ", " : "", bounds.s);
+        return -EINVAL;
+}
+
+/* Applies one text (NULL: an empty list) to one option; prints what is wrong with it, `where` said first. */
 static int apply(struct loader *l, const struct ak_option *o, const char *text, enum source source,
                  const char *where)
 {
         void *target = l->config + o->offset;
         const char *expected = "a shorter value";
-        int r = strlen(text) > AK_OPTION_VALUE_MAX ? -EINVAL : 0;
+        int r = text && strlen(text) > AK_OPTION_VALUE_MAX ? -EINVAL : 0;
 
         if (r == 0) {
                 switch (o->type) {
@@ -222,10 +274,7 @@ static int apply(struct loader *l, const struct ak_option *o, const char *text, 
                         r = set_number(o, text, target, &expected);
                 }
         }
-        if (r < 0)
-                fprintf(stderr, "%s: %s: \"%.200s\" is not valid; expected %s\n", l->program->name, where,
-                        text, expected);
-        return r < 0 ? -EINVAL : 0;
+        return r < 0 ? refuse(l, o, where, text, expected) : 0;
 }
 
 /* ---- sources ---- */
@@ -244,11 +293,27 @@ static int apply_defaults(struct loader *l)
 static int apply_yaml(void *arg, const struct ak_yaml_value *v)
 {
         struct loader *l = arg;
-        char key[AK_OPTION_NAME_MAX];
+        size_t i = (size_t)(v->option - l->file_options);
+        char key[AK_OPTION_NAME_MAX], where[WHERE_SIZE];
 
         ak_option_yaml_key(v->option->name, key);
-        return apply(l, v->option, v->text, FROM_FILE,
-                     AK_FMT("%s:%zu:%zu: %s", l->path, v->line, v->column, key));
+        (void)snprintf(where, sizeof(where), "%s:%zu:%zu: %s", l->path, v->line, v->column, key);
+        if (i < l->program->option_count)
+                return apply(l, &l->program->options[i], v->text, FROM_FILE, where);
+        if (ak_log_level_parse(v->text, &l->file_log_level) < 0)
+                return refuse(l, v->option, where, v->text, LOG_LEVELS);
+        return 0;
+}
+
+static int apply_file(struct loader *l)
+{
+        size_t count = l->program->option_count;
+
+        if (count)
+                memcpy(l->file_options, l->program->options, count * sizeof(*l->file_options));
+        l->file_options[count] =
+            (struct ak_option){.name = "log-level", .type = AK_OPT_ENUM, .choices = LOG_LEVELS};
+        return ak_options_yaml(l->path, l->file_options, count + 1, apply_yaml, l);
 }
 
 static void environment_name(const char *name, char out[AK_OPTION_NAME_MAX])
@@ -314,6 +379,7 @@ static const char *argument_of(const struct ak_option *o)
 static void print_option(const struct ak_option *o)
 {
         char environment[AK_OPTION_NAME_MAX], key[AK_OPTION_NAME_MAX];
+        struct ak_fmt bounds = format_bounds(o);
 
         environment_name(o->name, environment);
         ak_option_yaml_key(o->name, key);
@@ -322,7 +388,8 @@ static void print_option(const struct ak_option *o)
         else
                 printf("  --%s=%s\n      ", o->name, o->choices ? o->choices : argument_of(o));
         print_wrapped(o->help, 6, 78);
-        printf("      [default: %s; %s; %s]\n", o->def && *o->def ? o->def : "none", environment, key);
+        printf("      [default: %s; %s%s%s; %s]\n", o->def && *o->def ? o->def : "none", bounds.s,
+               bounds.s[0] ? "; " : "", environment, key);
 }
 
 static void print_help(const struct ak_program *p)
@@ -333,8 +400,10 @@ static void print_help(const struct ak_program *p)
         for (size_t i = 0; i < p->option_count; i++)
                 print_option(&p->options[i]);
         printf("  --config=FILE\n      YAML file with these settings; flags and environment override it\n"
+               "      [default: none; ALKAID_CONFIG]\n"
                "  --check-config\n      check the settings, print \"ok\" and leave\n"
-               "  --log-level=debug|info|warn|error\n      [default: info; ALKAID_LOG_LEVEL]\n"
+               "  --log-level=" LOG_LEVELS "\n      what to log, and everything above it\n"
+               "      [default: info; ALKAID_LOG_LEVEL; logLevel]\n"
                "  --help, --version\n\n"
                "Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.\n");
 }
@@ -353,9 +422,10 @@ static void fill_long_options(const struct ak_program *p, struct option *out)
         size_t n = 0;
 
         for (; n < p->option_count; n++)
-                out[n] = (struct option){
-                    p->options[n].name,
-                    p->options[n].type == AK_OPT_BOOL ? optional_argument : required_argument, NULL, (int)n};
+                out[n] =
+                    (struct option){p->options[n].name,
+                                    p->options[n].type == AK_OPT_BOOL ? optional_argument : required_argument,
+                                    NULL, OPT_TABLE + (int)n};
         memcpy(out + n, builtin, sizeof(builtin));
 }
 
@@ -394,12 +464,11 @@ static int scan(const struct ak_program *p, int argc, char **argv, struct builti
         optind = 0;
         opterr = !l;
         while (r == 0 && (code = getopt_long(argc, argv, "+", long_options, NULL)) != -1) {
-                bool builtin = code >= OPT_CONFIG || code == '?';
-                if (!l && builtin)
+                if (!l && code < OPT_TABLE)
                         r = take_builtin(p, code, b);
-                if (l && !builtin)
-                        r = apply(l, &p->options[code], optarg ? optarg : "true", FROM_FLAG,
-                                  AK_FMT("--%s", p->options[code].name));
+                if (l && code >= OPT_TABLE)
+                        r = apply(l, &p->options[code - OPT_TABLE], optarg ? optarg : "true", FROM_FLAG,
+                                  AK_FMT("--%s", p->options[code - OPT_TABLE].name));
         }
         if (r == 0 && optind < argc && !p->operands) {
                 fprintf(stderr, "%s: unexpected argument \"%s\"\nTry '%s --help'.\n", p->name, argv[optind],
@@ -409,10 +478,10 @@ static int scan(const struct ak_program *p, int argc, char **argv, struct builti
         return r;
 }
 
-static int init_log(const struct ak_program *p, const struct builtins *b)
+/* `level` holds where neither flag nor variable says anything. */
+static int init_log(const struct ak_program *p, const struct builtins *b, enum ak_log_level level)
 {
         const char *text = b->log_level ? b->log_level : getenv("ALKAID_LOG_LEVEL");
-        enum ak_log_level level = AK_LOG_INFO;
         const char *service = strrchr(p->name, '-');
 
         if (text && ak_log_level_parse(text, &level) < 0) {
@@ -430,8 +499,10 @@ static int load_all(struct loader *l, const struct builtins *b, int argc, char *
 
         if (r == 0 && b->config) {
                 l->path = b->config;
-                r = ak_options_yaml(b->config, l->program->options, l->program->option_count, apply_yaml, l);
+                r = apply_file(l);
         }
+        if (r == 0)
+                r = init_log(l->program, b, l->file_log_level);
         if (r == 0)
                 r = apply_environment(l);
         if (r == 0)
@@ -442,14 +513,14 @@ static int load_all(struct loader *l, const struct builtins *b, int argc, char *
 int ak_options_load(const struct ak_program *p, int argc, char **argv, void *config, int *first_operand)
 {
         struct builtins b = {.config = getenv("ALKAID_CONFIG")};
-        struct loader l = {.program = p, .config = config};
+        struct loader l = {.program = p, .config = config, .file_log_level = AK_LOG_INFO};
         int r;
 
         if (p->option_count > MAX_OPTIONS)
                 return -EINVAL;
         r = scan(p, argc, argv, &b, NULL);
         if (r == 0)
-                r = init_log(p, &b);
+                r = init_log(p, &b, AK_LOG_INFO);
         if (r != 0)
                 return r;
         r = load_all(&l, &b, argc, argv);

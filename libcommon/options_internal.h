@@ -11,7 +11,7 @@
 /* "state-dir" -> "stateDir". */
 void ak_option_yaml_key(const char *name, char out[AK_OPTION_NAME_MAX]);
 
-/* One value found in the file, as text; lists give several of the same option, in order. */
+/* One value found in the file, as text; lists give several of the same option, in order, or NULL if empty. */
 struct ak_yaml_value {
         const struct ak_option *option;
         const char *text;

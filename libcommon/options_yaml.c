@@ -5,7 +5,7 @@
  * variable and a key go through the same parser.
  *
  * libcyaml names the mapping, not the offending key, when it says where; so the positions of the keys are
- * read with libyaml beside it.
+ * read with libyaml beside it, in a first pass that also refuses what has not the shape of a configuration.
  */
 #include <cyaml/cyaml.h>
 #include <errno.h>
@@ -21,6 +21,7 @@
 struct position {
         char key[AK_OPTION_NAME_MAX];
         size_t line, column;
+        bool list; /* the value is one */
 };
 
 struct positions {
@@ -73,46 +74,106 @@ static int read_file(const char *path, char **out, size_t *out_len)
         return 0;
 }
 
+/* The state of one pass over the events of a file. */
+struct walk {
+        int depth;
+        size_t documents;
+        bool in_value; /* of the last key noted */
+};
+
+static void print_syntax_error(const char *path, const yaml_parser_t *parser)
+{
+        fprintf(stderr, "%s:%zu:%zu: not YAML: %s%s%s\n", path, parser->problem_mark.line + 1,
+                parser->problem_mark.column + 1, parser->context ? parser->context : "",
+                parser->context ? ", " : "", parser->problem ? parser->problem : "unknown error");
+}
+
+/* What a configuration may not be; NULL when the event is fine. */
+static const char *refuse_event(const yaml_event_t *event, const struct walk *w, const struct positions *p)
+{
+        bool as_key = w->depth == 1 && !w->in_value;
+
+        switch (event->type) {
+        case YAML_DOCUMENT_START_EVENT:
+                return w->documents > 0 ? "a second document; a configuration is one" : NULL;
+        case YAML_ALIAS_EVENT:
+                return "an alias; write the value out";
+        case YAML_SEQUENCE_START_EVENT:
+                if (w->depth > 1)
+                        return "a list in a list; items are plain values";
+                return as_key          ? "a list where a key is expected"
+                       : w->depth == 0 ? "a configuration is a mapping of \"key: value\" lines"
+                                       : NULL;
+        case YAML_MAPPING_START_EVENT:
+                return w->depth > 0 ? "a mapping where a key, a value or a list is expected" : NULL;
+        case YAML_SCALAR_EVENT:
+                if (as_key && p->count == AK_ARRAY_SIZE(p->items))
+                        return "too many keys";
+                return w->depth == 0 ? "a configuration is a mapping of \"key: value\" lines" : NULL;
+        default:
+                return NULL;
+        }
+}
+
 static void note_key(struct positions *p, const yaml_event_t *event)
 {
-        if (p->count == AK_ARRAY_SIZE(p->items))
-                return;
         struct position *item = &p->items[p->count++];
+
         (void)snprintf(item->key, sizeof(item->key), "%s", (const char *)event->data.scalar.value);
         item->line = event->start_mark.line + 1;
         item->column = event->start_mark.column + 1;
 }
 
-/* Where the keys of the outermost mapping stand. Stops quietly at a syntax error: libcyaml reports it. */
-static void find_keys(const char *data, size_t len, struct positions *p)
+static void take_event(const yaml_event_t *event, struct walk *w, struct positions *p)
 {
+        bool list_ends = event->type == YAML_SEQUENCE_END_EVENT;
+
+        w->documents += event->type == YAML_DOCUMENT_START_EVENT;
+        if (w->depth == 1 && w->in_value && p->count > 0)
+                p->items[p->count - 1].list = event->type == YAML_SEQUENCE_START_EVENT;
+        if (w->depth == 1 && event->type == YAML_SCALAR_EVENT) {
+                if (!w->in_value)
+                        note_key(p, event);
+                w->in_value = !w->in_value;
+        }
+        w->depth += event->type == YAML_MAPPING_START_EVENT || event->type == YAML_SEQUENCE_START_EVENT;
+        w->depth -= event->type == YAML_MAPPING_END_EVENT || list_ends;
+        if (list_ends && w->depth == 1)
+                w->in_value = false;
+}
+
+/* Where the keys of the outermost mapping stand, and whether the file has the shape of a configuration. */
+static int find_keys(const char *path, const char *data, size_t len, struct positions *p)
+{
+        struct walk w = {0};
         yaml_parser_t parser;
-        bool expect_key = true, end = false;
-        int depth = 0;
+        bool end = false;
+        int r = 0;
 
         if (!yaml_parser_initialize(&parser))
-                return;
+                return -ENOMEM;
         yaml_parser_set_input_string(&parser, (const unsigned char *)data, len);
-        while (!end) {
+        while (!end && r == 0) {
                 yaml_event_t event;
 
-                if (!yaml_parser_parse(&parser, &event))
+                if (!yaml_parser_parse(&parser, &event)) {
+                        print_syntax_error(path, &parser);
+                        r = -EINVAL;
                         break;
-                end = event.type == YAML_STREAM_END_EVENT;
-                bool opens =
-                    event.type == YAML_MAPPING_START_EVENT || event.type == YAML_SEQUENCE_START_EVENT;
-                bool closes = event.type == YAML_MAPPING_END_EVENT || event.type == YAML_SEQUENCE_END_EVENT;
-                if (depth == 1 && event.type == YAML_SCALAR_EVENT) {
-                        if (expect_key)
-                                note_key(p, &event);
-                        expect_key = !expect_key;
                 }
-                depth += opens - closes;
-                if (closes && depth == 1)
-                        expect_key = true;
+                const char *wrong = refuse_event(&event, &w, p);
+                if (wrong) {
+                        fprintf(stderr, "%s:%zu:%zu: %s\n", path, event.start_mark.line + 1,
+                                event.start_mark.column + 1, wrong);
+                        r = -EINVAL;
+                } else {
+                        take_event(&event, &w, p);
+                }
+                end = event.type == YAML_STREAM_END_EVENT;
                 yaml_event_delete(&event);
         }
         yaml_parser_delete(&parser);
+        return r;
 }
 
 static const struct position *position_of(const struct positions *p, const char *key)
@@ -123,15 +184,26 @@ static const struct position *position_of(const struct positions *p, const char 
         return NULL;
 }
 
-static const char *known_key(const struct ak_option *options, size_t count, const char *key)
+static const struct ak_option *option_of(const struct ak_option *options, size_t count, const char *key)
 {
         char name[AK_OPTION_NAME_MAX];
 
         for (size_t i = 0; i < count; i++) {
                 ak_option_yaml_key(options[i].name, name);
                 if (strcmp(name, key) == 0)
-                        return key;
+                        return &options[i];
         }
+        return NULL;
+}
+
+static const char *refuse_key(const struct ak_option *o, const struct positions *p, const struct position *at)
+{
+        if (!o)
+                return "unknown key; see --help for the keys";
+        if (position_of(p, at->key) != at)
+                return "given twice; keep one";
+        if (at->list != (o->type == AK_OPT_LIST))
+                return at->list ? "a list; give one value" : "one value; give a list: [a, b]";
         return NULL;
 }
 
@@ -140,15 +212,11 @@ static int check_keys(const char *path, const struct ak_option *options, size_t 
 {
         for (size_t i = 0; i < p->count; i++) {
                 const struct position *at = &p->items[i];
-                const char *what = NULL;
+                const char *wrong = refuse_key(option_of(options, count, at->key), p, at);
 
-                if (!known_key(options, count, at->key))
-                        what = "unknown key";
-                else if (position_of(p, at->key) != at)
-                        what = "key given twice:";
-                if (what) {
-                        fprintf(stderr, "%s:%zu:%zu: %s \"%s\" (see --help for the keys)\n", path, at->line,
-                                at->column, what, at->key);
+                if (wrong) {
+                        fprintf(stderr, "%s:%zu:%zu: \"%s\": %s\n", path, at->line, at->column, at->key,
+                                wrong);
                         return -EINVAL;
                 }
         }
@@ -220,7 +288,7 @@ static int emit_slots(const struct slot *slots, const struct ak_option *options,
                 v.line = at ? at->line : 1;
                 v.column = at ? at->column : 1;
                 v.text = slots[i].text;
-                if (v.text)
+                if (v.text || (at && at->list && slots[i].item_count == 0))
                         r = sink(arg, &v);
                 for (uint32_t k = 0; r >= 0 && k < slots[i].item_count; k++) {
                         v.text = slots[i].items[k];
@@ -262,7 +330,7 @@ static int load(const char *path, const char *data, size_t len, const struct ak_
                 fprintf(stderr, "%s: %s: %s\n", path, cyaml_strerror(e), log.first);
                 return -EINVAL;
         }
-        r = emit_slots(slots, options, count, p, sink, arg);
+        r = !slots ? 0 : emit_slots(slots, options, count, p, sink, arg);
         (void)cyaml_free(&config, &top, slots, 0);
         return r;
 }
@@ -298,7 +366,9 @@ int ak_options_yaml(const char *path, const struct ak_option *options, size_t co
                 return r;
         if (is_blank(data, len))
                 return 0;
-        find_keys(data, len, p);
+        r = find_keys(path, data, len, p);
+        if (r < 0)
+                return r;
         r = check_keys(path, options, count, p);
         if (r < 0)
                 return r;

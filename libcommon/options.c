@@ -131,6 +131,8 @@ static bool is_choice(const char *choices, const char *text)
 {
         size_t len = strlen(text);
 
+        if (strchr(text, '|'))
+                return false;
         for (const char *c = choices; c; c = strchr(c, '|') ? strchr(c, '|') + 1 : NULL)
                 if (len && strncmp(c, text, len) == 0 && (c[len] == '|' || !c[len]))
                         return true;

@@ -249,22 +249,27 @@ destroy_domains() {
   done
 }
 
+# Each part is tried, whatever became of the others; what is left then is for stack_leftovers to tell.
 stack_down() {
+  local code=0
   instance_load || return 0
-  service_stop watcher
-  service_stop hypervisor
-  destroy_domains
-  service_stop network
-  "$(bin_dir)/alkaid-network" --teardown --node-name "$NAME" --state-dir "$STATE/network" --bus-dir "$STATE/bus"
-  service_stop apiserver
-  [[ ! -d $STATE/images ]] || "$ROOT/tests/lib/image-server" stop "$STATE/images"
-  [[ $LIBVIRT_OURS == no ]] || private_libvirtd stop "$STATE/libvirt"
-  rm -rf "${STATE:?}/run" "${STATE:?}/bus"
+  service_stop watcher || code=1
+  service_stop hypervisor || code=1
+  destroy_domains || code=1
+  service_stop network || code=1
+  "$(bin_dir)/alkaid-network" --teardown --node-name "$NAME" --state-dir "$STATE/network" \
+    --bus-dir "$STATE/bus" || code=1
+  service_stop apiserver || code=1
+  [[ ! -d $STATE/images ]] || "$ROOT/tests/lib/image-server" stop "$STATE/images" || code=1
+  [[ $LIBVIRT_OURS == no ]] || private_libvirtd stop "$STATE/libvirt" || code=1
+  ((code)) || rm -rf "${STATE:?}/run" "${STATE:?}/bus"
+  return "$code"
 }
 
 # What is left of this node on the host, one line each.
 stack_leftovers() {
   leftover_processes
+  leftover_libvirt
   leftover_links
   leftover_namespaces
   awk -v dir="$STATE/" 'index($5 "/", dir) == 1 { print "mount " $5 }' /proc/self/mountinfo
@@ -285,6 +290,14 @@ leftover_processes() {
   done
 }
 
+# A libvirtd of our own names no directory: its paths are mounts.
+leftover_libvirt() {
+  local file
+  for file in "$STATE"/libvirt/run/{libvirtd,virtlogd}.pid; do
+    [[ ! -f $file || ! -e /proc/$(<"$file")/exe ]] || say "process $(<"$file") $(basename "$file" .pid)"
+  done
+}
+
 leftover_links() {
   ip -o link show | sed -n "s/^[0-9]*: \([^:@]*\).*alias alkaid node=$NAME .*/link \1/p"
 }
@@ -298,7 +311,7 @@ leftover_namespaces() {
 }
 
 cmd_down() {
-  local purge=no left
+  local purge=no left code=0
   need_root down
   while (($#)); do
     case $1 in
@@ -311,9 +324,10 @@ cmd_down() {
     say "nothing to stop: $STATE has no stack"
     return
   fi
-  step "Stopping the stack" stack_down
+  step "Stopping the stack" stack_down || code=1
   left=$(stack_leftovers)
   [[ ! $left ]] || die "left on this host:"$'\n'"$left"
+  ((code == 0)) || die 'not everything ended as it should, see above; nothing is left on this host'
   if [[ $purge == yes ]]; then
     rm -rf "${STATE:?}"
     say "Stopped; data deleted"

@@ -5,3 +5,5 @@ alkaid_library(api_core
           patch_json.c patch_strategic.c rules_pod.c rules_vpc.c schema.c schema_checks.c schema_core.c
           schema_meta.c schema_pod.c schema_vpc.c selector.c status.c table.c txn.c validate.c
   DEPS ak_common ak_proto alkaid_dep::jansson alkaid_dep::czmq)
+
+include(${CMAKE_CURRENT_LIST_DIR}/core_tests.cmake)

@@ -50,40 +50,81 @@ static void present_container(json_t *pod, struct api_causes *causes)
         (void)api_set(pod, "spec.containers", json_pack("[o]", ours));
 }
 
-static void check_amount(const json_t *pod, const char *path, int64_t min, int64_t max, const char *detail,
-                         struct api_causes *causes)
+/* The API writes quantities as strings, whatever form they came in: 2 -> "2", 0.5 -> "500m". */
+static json_t *quantity_string(const json_t *value)
 {
-        const json_t *value = api_at(pod, path);
-        int64_t milli;
+        double n = json_number_value(value);
         char text[32];
 
-        if (!value)
-                return;
         if (json_is_integer(value))
                 (void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+        else if (n == (double)(int64_t)n)
+                (void)snprintf(text, sizeof(text), "%lld", (long long)n);
         else
-                (void)snprintf(text, sizeof(text), "%s",
-                               json_is_string(value) ? json_string_value(value) : "");
-        if (api_quantity_parse(text, &milli) < 0 || milli < min || milli > max)
+                (void)snprintf(text, sizeof(text), "%lldm", (long long)(n * 1000));
+        return json_string(text);
+}
+
+static void normalize_quantities(json_t *amounts)
+{
+        json_t *value;
+        const char *key;
+        void *tmp;
+
+        json_object_foreach_safe(amounts, tmp, key, value)
+        {
+                if (json_is_number(value))
+                        (void)json_object_set_new(amounts, key, quantity_string(value));
+        }
+}
+
+static int64_t check_amount(const json_t *pod, const char *path, int64_t min, int64_t max, const char *detail,
+                            struct api_causes *causes)
+{
+        const json_t *value = api_at(pod, path);
+        int64_t milli = 0;
+
+        if (value && (api_quantity_parse(api_text(pod, path), &milli) < 0 || milli < min || milli > max))
                 api_cause(causes, API_INVALID, path, value, detail);
+        return milli;
+}
+
+struct resource {
+        const char *name;
+        int64_t min, max; /* thousandths */
+        const char *detail;
+};
+
+static void check_resource(const json_t *pod, const struct resource *r, struct api_causes *causes)
+{
+        char limit_path[96], request_path[96];
+        int64_t limit, request;
+
+        (void)snprintf(limit_path, sizeof(limit_path), "spec.virtualMachine.resources.limits.%s", r->name);
+        (void)snprintf(request_path, sizeof(request_path), "spec.virtualMachine.resources.requests.%s",
+                       r->name);
+        limit = check_amount(pod, limit_path, r->min, r->max, r->detail, causes);
+        request = check_amount(pod, request_path, r->min, r->max, r->detail, causes);
+        if (limit && request > limit)
+                api_cause(causes, API_INVALID, request_path, api_at(pod, request_path),
+                          "must be less than or equal to the limit");
 }
 
 static void check_resources(const json_t *pod, struct api_causes *causes)
 {
-        static const char *const sides[] = {"limits", "requests"};
-        char path[96];
+        static const struct resource resources[] = {
+            {"cpu", 1, MAX_CPU_MILLI, "must be more than 0 and at most 512 CPUs"},
+            {"memory", MIN_MEMORY * 1000, MAX_MEMORY * 1000, "must be from 16Mi to 16Ti"},
+        };
 
-        for (size_t i = 0; i < AK_ARRAY_SIZE(sides); i++) {
-                (void)snprintf(path, sizeof(path), "spec.virtualMachine.resources.%s.cpu", sides[i]);
-                check_amount(pod, path, 1, MAX_CPU_MILLI, "must be more than 0 and at most 512 CPUs", causes);
-                (void)snprintf(path, sizeof(path), "spec.virtualMachine.resources.%s.memory", sides[i]);
-                check_amount(pod, path, MIN_MEMORY * 1000, MAX_MEMORY * 1000, "must be from 16Mi to 16Ti",
-                             causes);
-        }
+        for (size_t i = 0; i < AK_ARRAY_SIZE(resources); i++)
+                check_resource(pod, &resources[i], causes);
 }
 
 static void pod_defaults(json_t *pod)
 {
+        normalize_quantities(api_at(pod, "spec.virtualMachine.resources.limits"));
+        normalize_quantities(api_at(pod, "spec.virtualMachine.resources.requests"));
         set_default(pod, "spec.restartPolicy", json_string("Always"));
         set_default(pod, "spec.terminationGracePeriodSeconds", json_integer(GRACE_DEFAULT_S));
         set_default(pod, "spec.virtualMachine.imagePullPolicy", json_string("IfNotPresent"));

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "libcommon/netaddr.h"
 #include "services/apiserver/schema_internal.h"
@@ -67,22 +68,58 @@ const char *api_check_sha256(const char *value)
                    : "must be 64 hexadecimal digits";
 }
 
-/* A scheme is [a-z][a-z0-9+.-]* before "://"; "host:port/path" has none. */
+/*
+ * What follows "http://" or "https://", the whole where there is no scheme ("host:8080/path" has a port, not
+ * a scheme), or NULL with *expected set.
+ */
+static const char *after_scheme(const char *value, const char **expected)
+{
+        size_t word = strcspn(value, ":/?#");
+
+        if (value[word] != ':' || isdigit((unsigned char)value[word + 1]))
+                return value;
+        if ((word == 4 && strncasecmp(value, "http", 4) == 0) ||
+            (word == 5 && strncasecmp(value, "https", 5) == 0)) {
+                if (strncmp(value + word, "://", 3) == 0)
+                        return value + word + 3;
+                *expected = "must have two slashes and a host after the scheme";
+        } else {
+                *expected =
+                    "must be an http or https URL, a URL without a scheme, or an absolute path; other "
+                    "schemes (file:, ftp:, …) are not served";
+        }
+        return NULL;
+}
+
+static const char *check_dots(const char *path)
+{
+        for (const char *p = path; (p = strstr(p, "..")) != NULL; p += 2)
+                if ((p == path || p[-1] == '/') && (p[2] == '/' || p[2] == '\0'))
+                        return "must not contain '..' as a part of the path";
+        return NULL;
+}
+
 const char *api_check_image(const char *value)
 {
-        const char *scheme_end = strstr(value, "://");
+        static const char host_chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-";
+        const char *expected = NULL, *rest;
+        size_t host, end;
 
         for (const char *p = value; *p; p++)
-                if ((unsigned char)*p <= ' ' || *p == 0x7f)
-                        return "must not contain blanks or control characters";
-        if (strncasecmp(value, "file:", 5) == 0)
-                return "must be an http or https URL, a URL without a scheme, or an absolute path; file: is "
-                       "not served";
-        if (scheme_end && strncmp(value, "http://", 7) != 0 && strncmp(value, "https://", 8) != 0)
-                return "must be an http or https URL, a URL without a scheme, or an absolute path";
-        if (strstr(value, "/../") || (strlen(value) >= 3 && strcmp(value + strlen(value) - 3, "/..") == 0))
-                return "must not contain '..'";
-        return NULL;
+                if ((unsigned char)*p <= ' ' || *p == 0x7f || *p == '\\')
+                        return "must not contain blanks, control characters or backslashes";
+        if (*value == '/')
+                return check_dots(value);
+        rest = after_scheme(value, &expected);
+        if (!rest)
+                return expected;
+        host = end = strspn(rest, host_chars);
+        if (rest[end] == ':')
+                end += 1 + strspn(rest + end + 1, "0123456789");
+        if (host == 0 || rest[0] == '.' || rest[0] == '-' || rest[end] != '/' || rest[end + 1] == '\0')
+                return "must be a URL (http, https or no scheme) of a host and a path, without user and "
+                       "password, or an absolute path";
+        return check_dots(rest);
 }
 
 struct suffix {

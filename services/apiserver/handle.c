@@ -20,6 +20,8 @@ void api_call_deinit(struct api_call *call)
                 free(call->warnings[i]);
         free(call->warnings);
         call->watcher = api_watcher_free(call->watcher);
+        call->podlog = api_podlog_free(call->podlog);
+        free(call->pod_uid);
         rest_request_deinit(&call->rest);
 }
 
@@ -330,6 +332,114 @@ static void handle_watch(struct api_call *call, void (*wake)(void *arg), void *a
         json_decref(o.initial);
 }
 
+/* ---- console ---- */
+
+static bool has_container(const json_t *pod, const char *name)
+{
+        const json_t *container;
+        size_t i;
+
+        json_array_foreach(json_object_get(json_object_get(pod, "spec"), "containers"), i, container)
+        {
+                const char *other = json_string_value(json_object_get(container, "name"));
+
+                if (other && strcmp(other, name) == 0)
+                        return true;
+        }
+        return false;
+}
+
+/* The UID of the pod that a console is wanted of; NULL with the answer set. */
+static char *find_pod(struct api_call *call)
+{
+        struct api_request get = call->rest.api;
+        struct api_result result = {0};
+        char message[600];
+        char *uid = NULL;
+
+        get.verb = API_GET;
+        get.subresource = "";
+        if (api_core_handle(call->server->core, &get, &result) < 0) {
+                api_call_fail(call, 503, "ServiceUnavailable",
+                              "the server is out of memory; try again later");
+        } else if (result.code != 200) {
+                set_json(call, result.code, result.object);
+        } else if (call->rest.container && !has_container(result.object, call->rest.container)) {
+                (void)snprintf(message, sizeof(message), "container %.200s is not valid for pod %.253s",
+                               call->rest.container, call->rest.api.name);
+                api_call_fail(call, 400, "BadRequest", message);
+        } else {
+                uid = strdup(api_object_meta(result.object, "uid"));
+        }
+        api_result_deinit(&result);
+        return uid;
+}
+
+static void handle_attach(struct api_call *call)
+{
+        const char *error = "";
+
+        if (!allowed(call, NULL))
+                return;
+        if (websocket_check(&call->upgrade, call->websocket_accept, &call->websocket_protocol, &error) < 0) {
+                api_call_fail(call, 400, "BadRequest", error);
+                return;
+        }
+        call->pod_uid = find_pod(call);
+        if (call->pod_uid)
+                call->code = 101;
+}
+
+static void handle_log(struct api_call *call, void (*wake)(void *arg), void *arg)
+{
+        const struct rest_request *r = &call->rest;
+        struct api_podlog_options o = {.loop = call->server->loop,
+                                       .bus_dir = call->server->options->bus_dir,
+                                       .follow = r->follow,
+                                       .tail_lines = r->tail_lines,
+                                       .limit_bytes = r->limit_bytes,
+                                       .sessions = &call->server->consoles,
+                                       .wake = wake,
+                                       .arg = arg};
+        int rc;
+
+        if (!allowed(call, NULL))
+                return;
+        if (r->previous) {
+                api_call_fail(call, 400, "BadRequest", "the console of an earlier run of the VM is not kept");
+                return;
+        }
+        call->pod_uid = find_pod(call);
+        if (!call->pod_uid)
+                return;
+        o.pod_uid = call->pod_uid;
+        rc = api_podlog_new(&call->podlog, &o);
+        if (rc == -EUSERS)
+                api_call_fail(call, 429, "TooManyRequests",
+                              "too many console sessions are open; try again later");
+        else if (rc < 0)
+                api_call_fail(call, 503, "ServiceUnavailable",
+                              "the server is out of memory; try again later");
+        call->deferred = rc == 0;
+}
+
+void api_handle_deferred(struct api_call *call)
+{
+        const char *error = "";
+        int state = api_podlog_state(call->podlog, &error);
+
+        if (state == 0)
+                return;
+        call->deferred = false;
+        if (state > 0) {
+                call->code = 200;
+                call->type = rest_form_content_type(REST_FORM_TEXT);
+        } else {
+                api_call_fail(call, 500, "InternalError", error);
+                call->podlog = api_podlog_free(call->podlog);
+        }
+}
+
 void api_handle(struct api_call *call, void (*wake)(void *arg), void *arg)
 {
         struct rest_request *r = &call->rest;
@@ -344,8 +454,10 @@ void api_handle(struct api_call *call, void (*wake)(void *arg), void *arg)
                 handle_watch(call, wake, arg);
                 break;
         case REST_ATTACH:
+                handle_attach(call);
+                break;
         case REST_LOG:
-                api_call_fail(call, 501, "NotImplemented", "the console is not served yet");
+                handle_log(call, wake, arg);
                 break;
         default:
                 api_docs_answer(call->server->docs, call);

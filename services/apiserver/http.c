@@ -11,6 +11,8 @@
  */
 #include <errno.h>
 #include <gnutls/gnutls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +21,7 @@
 #include <sys/socket.h>
 
 #include "libcommon/clock.h"
+#include "services/apiserver/attach.h"
 #include "services/apiserver/server_internal.h"
 
 #define CONNECTION_MEMORY (64 * 1024) /* request line and headers */
@@ -34,10 +37,13 @@ struct connection {
 };
 
 enum state {
-        STATE_NEW,     /* nothing but the URI */
-        STATE_BODY,    /* headers seen */
-        STATE_WAITING, /* answered, but for the commit; suspended */
-        STATE_READY,   /* to be queued */
+        STATE_NEW,      /* nothing but the URI */
+        STATE_BODY,     /* headers seen */
+        STATE_WAITING,  /* answered, but for the commit; suspended */
+        STATE_DEFERRED, /* to be answered once something comes in; suspended */
+        STATE_READY,    /* to be queued */
+        STATE_UPGRADED, /* a WebSocket; suspended for libmicrohttpd */
+        STATE_OVER,     /* to be closed */
         STATE_QUEUED,
 };
 
@@ -48,9 +54,10 @@ struct request {
         char *uri;
         const char *method;
         struct api_call call;
+        struct api_attach *attach;
         enum state state;
         bool refused; /* the answer is there already; the body is read and dropped */
-        bool suspended, hung_up, watched_fd;
+        bool suspended, hung_up, watched_fd, tracked;
         char *body;
         size_t body_len, body_size;
         uint64_t seen; /* bytes of body, kept or not */
@@ -67,6 +74,7 @@ struct api_http {
         struct request *waiting, **waiting_end; /* for a commit, in order of their batch */
         struct request *streams;
         struct ak_ratelimit noise;
+        bool stopping;
         bool resumed; /* libmicrohttpd takes note of a resumed connection in its next run only */
 };
 
@@ -150,12 +158,50 @@ static void wait_for_commit(struct request *r)
 
 /* ---- streams ---- */
 
-static void on_wake(void *arg)
+/* Puts it among those that a clean stop has to wake. */
+static void track(struct request *r)
 {
-        resume(arg);
+        if (r->tracked)
+                return;
+        r->tracked = true;
+        r->next = r->http->streams;
+        if (r->next)
+                r->next->prev = r;
+        r->http->streams = r;
 }
 
-static ssize_t read_watch(void *arg, uint64_t pos, char *buf, size_t max)
+static void untrack(struct request *r)
+{
+        if (!r->tracked)
+                return;
+        r->tracked = false;
+        if (r->prev)
+                r->prev->next = r->next;
+        else
+                r->http->streams = r->next;
+        if (r->next)
+                r->next->prev = r->prev;
+}
+
+/* From a watcher: inside a turn. From a console: outside of one. */
+static void on_wake(void *arg)
+{
+        struct request *r = arg;
+
+        resume(r);
+        if (r->call.podlog)
+                api_server_kick(r->http->server);
+}
+
+static ssize_t read_source(struct request *r, char *buf, size_t max)
+{
+        if (r->call.watcher)
+                return api_watcher_read(r->call.watcher, buf, max, ak_clock_monotonic_us(),
+                                        ak_clock_realtime_us());
+        return api_podlog_read(r->call.podlog, buf, max);
+}
+
+static ssize_t read_stream(void *arg, uint64_t pos, char *buf, size_t max)
 {
         struct request *r = arg;
         ssize_t n;
@@ -163,8 +209,10 @@ static ssize_t read_watch(void *arg, uint64_t pos, char *buf, size_t max)
         (void)pos;
         if (r->hung_up)
                 return MHD_CONTENT_READER_END_WITH_ERROR;
-        n = api_watcher_read(r->call.watcher, buf, max, ak_clock_monotonic_us(), ak_clock_realtime_us());
-        if (n == API_WATCH_END)
+        if (r->http->stopping && r->call.podlog)
+                return MHD_CONTENT_READER_END_OF_STREAM;
+        n = read_source(r, buf, max);
+        if (n < 0)
                 return MHD_CONTENT_READER_END_OF_STREAM;
         if (n == 0) {
                 watch_hangup(r);
@@ -198,12 +246,83 @@ static void add_warning(struct MHD_Response *response, const char *text)
         add_header(response, "Warning", value);
 }
 
+static void log_request(const struct request *r)
+{
+        bool reads = strcmp(r->method, "GET") == 0;
+
+        ak_log(r->call.code >= 500 ? AK_LOG_WARN
+               : reads             ? AK_LOG_DEBUG
+                                   : AK_LOG_INFO,
+               "request", "method", r->method, "path", r->uri, "user", r->call.user.name, "code",
+               AK_FMT("%u", r->call.code), "us",
+               AK_FMT("%llu", (unsigned long long)(ak_clock_monotonic_us() - r->started_us)), NULL);
+}
+
+/* ---- upgrades ---- */
+
+/*
+ * libmicrohttpd's own upgrade passes TLS connections through a socket pair and a buffer of what is left of
+ * the connection's memory, which after a request's headers is a few bytes. So a WebSocket is made in another
+ * way: the connection is suspended for good, which takes it out of libmicrohttpd's hands, and attach.c works
+ * with its TLS session. At the end the connection is resumed to be closed.
+ */
+static void on_attach_closed(void *arg)
+{
+        struct request *r = arg;
+
+        r->attach = NULL;
+        r->state = STATE_OVER;
+        resume(r);
+        api_server_kick(r->http->server);
+}
+
+static int answer_upgrade(struct request *r, void *tls)
+{
+        char text[512];
+        int len = snprintf(text, sizeof(text),
+                           "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                           "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
+                           r->call.websocket_accept, r->call.websocket_protocol);
+
+        /* The first bytes of an answer always fit into the socket's buffer. */
+        return gnutls_record_send(tls, text, (size_t)len) == len ? 0 : -EIO;
+}
+
+static enum MHD_Result upgrade(struct request *r)
+{
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+        struct api_call *call = &r->call;
+        struct api_attach_options o = {.loop = call->server->loop,
+                                       .bus_dir = call->server->options->bus_dir,
+                                       .pod_uid = call->pod_uid,
+                                       .pod_name = call->rest.api.name,
+                                       .v5 = strncmp(call->websocket_protocol, "v5", 2) == 0,
+                                       .stdin_ = call->rest.stdin_,
+                                       .stdout_ = call->rest.stdout_,
+                                       .sessions = &call->server->consoles,
+                                       .closed = on_attach_closed,
+                                       .arg = r};
+        int one = 1;
+
+        (void)setsockopt(connection_fd(r), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        if (!info || answer_upgrade(r, info->tls_session) < 0 ||
+            api_attach_new(&r->attach, &o, info->tls_session, connection_fd(r)) < 0)
+                return MHD_NO;
+        log_request(r);
+        r->state = STATE_UPGRADED;
+        track(r);
+        suspend(r);
+        return MHD_YES;
+}
+
 static struct MHD_Response *make_response(struct request *r)
 {
         struct api_call *call = &r->call;
 
-        if (call->watcher)
-                return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_watch, r, NULL);
+        if (call->watcher || call->podlog)
+                return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, r,
+                                                         NULL);
         if (call->shared)
                 return MHD_create_response_from_buffer(call->text_len, call->text, MHD_RESPMEM_PERSISTENT);
         return MHD_create_response_from_buffer(call->text_len, AK_STEAL(call->text), MHD_RESPMEM_MUST_FREE);
@@ -224,18 +343,6 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
                 add_warning(response, call->warnings[i]);
 }
 
-static void log_request(const struct request *r)
-{
-        bool reads = strcmp(r->method, "GET") == 0;
-
-        ak_log(r->call.code >= 500 ? AK_LOG_WARN
-               : reads             ? AK_LOG_DEBUG
-                                   : AK_LOG_INFO,
-               "request", "method", r->method, "path", r->uri, "user", r->call.user.name, "code",
-               AK_FMT("%u", r->call.code), "us",
-               AK_FMT("%llu", (unsigned long long)(ak_clock_monotonic_us() - r->started_us)), NULL);
-}
-
 static enum MHD_Result queue_answer(struct request *r)
 {
         struct MHD_Response *response = make_response(r);
@@ -246,12 +353,8 @@ static enum MHD_Result queue_answer(struct request *r)
         add_headers(response, r);
         log_request(r);
         r->state = STATE_QUEUED;
-        if (r->call.watcher) {
-                r->next = r->http->streams;
-                if (r->next)
-                        r->next->prev = r;
-                r->http->streams = r;
-        }
+        if (r->call.watcher || r->call.podlog)
+                track(r);
         result = MHD_queue_response(r->mhd, r->call.code, response);
         MHD_destroy_response(response);
         return result;
@@ -414,23 +517,53 @@ static enum MHD_Result on_data(struct request *r, const char *data, size_t *size
         return MHD_YES;
 }
 
-static enum MHD_Result on_complete(struct request *r)
+static void handle(struct request *r)
 {
         struct api_call *call = &r->call;
 
-        if (!r->refused) {
-                call->accept = header(r, MHD_HTTP_HEADER_ACCEPT);
-                call->content_type = header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
-                call->body = r->body;
-                call->body_len = r->body_len;
-                api_handle(call, on_wake, r);
-                drop_body(r);
+        call->accept = header(r, MHD_HTTP_HEADER_ACCEPT);
+        call->content_type = header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
+        call->upgrade = (struct websocket_request){.connection = header(r, MHD_HTTP_HEADER_CONNECTION),
+                                                   .upgrade = header(r, MHD_HTTP_HEADER_UPGRADE),
+                                                   .version = header(r, "Sec-WebSocket-Version"),
+                                                   .key = header(r, "Sec-WebSocket-Key"),
+                                                   .protocols = header(r, "Sec-WebSocket-Protocol")};
+        call->body = r->body;
+        call->body_len = r->body_len;
+        api_handle(call, on_wake, r);
+        drop_body(r);
+}
+
+static enum MHD_Result on_complete(struct request *r)
+{
+        if (!r->refused)
+                handle(r);
+        if (r->call.code == 101)
+                return upgrade(r);
+        if (r->call.deferred) {
+                r->state = STATE_DEFERRED;
+                track(r);
+                watch_hangup(r);
+                suspend(r);
+                return MHD_YES;
         }
-        if (call->wait_for) {
+        if (r->call.wait_for) {
                 wait_for_commit(r);
                 return MHD_YES;
         }
         return queue_answer(r);
+}
+
+/* Woken while the answer was still out. */
+static enum MHD_Result on_deferred(struct request *r)
+{
+        if (r->hung_up || r->http->stopping)
+                return MHD_NO;
+        api_handle_deferred(&r->call);
+        if (!r->call.deferred)
+                return queue_answer(r);
+        suspend(r);
+        return MHD_YES;
 }
 
 static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -450,8 +583,12 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const ch
                 return on_headers(r);
         case STATE_BODY:
                 return *data_size > 0 ? on_data(r, data, data_size) : on_complete(r);
+        case STATE_DEFERRED:
+                return on_deferred(r);
         case STATE_READY:
                 return queue_answer(r);
+        case STATE_OVER:
+                return MHD_NO;
         default:
                 return MHD_YES;
         }
@@ -494,12 +631,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
         if (!r)
                 return;
         unwatch_hangup(r);
-        if (r->prev)
-                r->prev->next = r->next;
-        else if (r->http->streams == r)
-                r->http->streams = r->next;
-        if (r->next)
-                r->next->prev = r->prev;
+        untrack(r);
         drop_body(r);
         api_call_deinit(&r->call);
         free(r->uri);
@@ -557,9 +689,8 @@ static struct MHD_Daemon *start_daemon(struct api_http *http, int listen_fd)
             {MHD_OPTION_END, 0, NULL},
         };
 
-        return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
-                                    MHD_USE_ERROR_LOG,
-                                0, NULL, NULL, on_access, http, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+        return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+                                NULL, NULL, on_access, http, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 }
 
 int api_http_new(struct api_http **out, struct api_server *server, int listen_fd)
@@ -612,9 +743,14 @@ struct api_http *api_http_free(struct api_http *http)
                 return NULL;
         ak_log(AK_LOG_DEBUG, "http_stop", "connections", AK_FMT("%zu", connections(http)), NULL);
         (void)close(MHD_quiesce_daemon(http->daemon));
+        http->stopping = true;
         api_http_committed(http, UINT64_MAX);
-        for (struct request *r = http->streams; r; r = r->next)
+        for (struct request *r = http->streams; r; r = r->next) {
+                r->attach = api_attach_free(r->attach);
+                if (r->state == STATE_UPGRADED)
+                        r->state = STATE_OVER;
                 resume(r);
+        }
         drain(http, 2 * 1000 * 1000);
         MHD_stop_daemon(http->daemon);
         (void)close(http->hangup_fd);

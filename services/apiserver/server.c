@@ -24,12 +24,6 @@
 
 /* ---- a turn ---- */
 
-void api_server_fail(struct api_server *s, int exit_code)
-{
-        s->exit_code = exit_code;
-        s->stopping = true;
-}
-
 void api_server_take_changes(struct api_server *s, const struct api_result *result)
 {
         for (size_t i = 0; i < result->change_count; i++) {
@@ -81,6 +75,13 @@ static void arm_timer(struct api_server *s, uint64_t due_us, uint64_t now_us)
         s->timer_due_us = due_us;
         s->timer_id = zloop_timer(s->loop, due_us > now_us ? (size_t)((due_us - now_us + 999) / 1000) : 0, 1,
                                   on_timer, s);
+}
+
+void api_server_kick(struct api_server *s)
+{
+        uint64_t now_us = ak_clock_monotonic_us();
+
+        arm_timer(s, now_us, now_us);
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)

@@ -10,13 +10,14 @@
 #include "services/apiserver/commit.h"
 #include "services/apiserver/core.h"
 #include "services/apiserver/pki.h"
+#include "services/apiserver/podlog.h"
 #include "services/apiserver/rest.h"
 #include "services/apiserver/server.h"
 #include "services/apiserver/watch.h"
+#include "services/apiserver/websocket.h"
 
 struct api_http;
 struct api_docs;
-struct api_consoles;
 
 struct api_server {
         const struct api_options *options;
@@ -28,7 +29,7 @@ struct api_server {
         struct pki pki;
         struct api_docs *docs;
         struct api_http *http;
-        struct api_consoles *consoles;
+        size_t consoles; /* sessions open */
         int signal_fd;
         int timer_id; /* -1 = none */
         uint64_t timer_due_us;
@@ -41,8 +42,8 @@ struct api_server {
 /* Ends a turn of the loop: time-driven work, the next batch, pending HTTP, the next timer. Every callback of
  * the loop calls it last. */
 void api_server_turn(struct api_server *s);
-/* Stops the process's work at once: what cannot be made durable must not be answered. */
-void api_server_fail(struct api_server *s, int exit_code);
+/* Has a turn soon, for callbacks from which a turn could free what they stand on. */
+void api_server_kick(struct api_server *s);
 /* Takes over the changes of a result. A failure is fatal to the process. */
 void api_server_take_changes(struct api_server *s, const struct api_result *result);
 
@@ -55,6 +56,7 @@ struct api_call {
         struct rest_request rest;
         struct api_user user;
         const char *accept, *content_type;
+        struct websocket_request upgrade; /* headers */
         const char *body;
         size_t body_len;
         /* out */
@@ -67,9 +69,17 @@ struct api_call {
         size_t warning_count;
         uint64_t wait_for; /* batch that must be durable first; 0 = none */
         struct api_watcher *watcher;
+        struct api_podlog *podlog;
+        bool deferred; /* the answer follows: api_handle_deferred() once woken */
+        /* kubectl attach: code 101 */
+        char *pod_uid;
+        char websocket_accept[WEBSOCKET_ACCEPT_SIZE];
+        const char *websocket_protocol;
 };
 
 void api_handle(struct api_call *call, void (*wake)(void *arg), void *arg);
+/* Another look at a deferred answer; `deferred` stays set while there still is none. */
+void api_handle_deferred(struct api_call *call);
 /* Answers with a Status instead. */
 void api_call_fail(struct api_call *call, int code, const char *reason, const char *message);
 void api_call_fail_as(struct api_call *call, const struct rest_error *error);

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # api_shell: HTTP, certificates, store, watches; and the program alkaid-apiserver.
 alkaid_library(api_shell
-  SOURCES auth.c commit.c docs.c event.c handle.c http.c options.c pki.c pki_file.c rest.c rest_body.c server.c
-          store_sqlite.c watch.c
+  SOURCES attach.c auth.c commit.c console.c docs.c event.c handle.c http.c options.c pki.c pki_file.c podlog.c
+          rest.c rest_body.c server.c store_sqlite.c watch.c websocket.c
   DEPS ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
-       alkaid_dep::czmq alkaid_dep::systemd)
+       alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay)
 
 if(TARGET api_core AND TARGET api_openapi)
   alkaid_program(alkaid-apiserver SOURCES main.c DEPS api_shell api_core api_openapi)
@@ -18,9 +18,9 @@ alkaid_unit_test(test_apiserver_rest SOURCES test_rest.c DEPS api_shell api_test
 alkaid_unit_test(test_apiserver_store SOURCES test_store.c DEPS api_shell api_store_fake)
 alkaid_unit_test(test_apiserver_pki SOURCES test_pki.c DEPS api_shell)
 if(TARGET api_openapi)
-  foreach(part http watch crash)
+  foreach(part http watch crash console)
     alkaid_unit_test(test_apiserver_${part} SOURCES test_server_${part}.c
-                     DEPS api_test_harness api_shell api_test_core api_openapi api_test_core)
+                     DEPS api_test_harness api_shell api_test_core api_openapi api_test_core alkaid_dep::zmq)
   endforeach()
 endif()
 alkaid_fuzz_target(fuzz_rest SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_rest.c DEPS api_shell api_test_core

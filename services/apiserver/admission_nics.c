@@ -269,6 +269,29 @@ static void remove_nics(struct api_txn *t, const json_t *old, const json_t *pod,
         }
 }
 
+/*
+ * The list's order means nothing: NICs stay where they stood, new ones come last. So a client that sends the
+ * list in another order, or a patch that puts the new NIC first, changes nothing else.
+ */
+static void keep_order(const json_t *old, json_t *pod)
+{
+        json_t *nics = api_at(pod, "spec.nics"), *ordered = json_array(), *entry;
+        size_t i;
+
+        json_array_foreach(api_at(old, "spec.nics"), i, entry)
+        {
+                json_t *kept = find_nic(pod, nic_name(entry));
+                if (kept)
+                        (void)json_array_append(ordered, kept);
+        }
+        json_array_foreach(nics, i, entry)
+        {
+                if (!find_nic(old, nic_name(entry)))
+                        (void)json_array_append(ordered, entry);
+        }
+        (void)api_set(pod, "spec.nics", ordered);
+}
+
 void api_pod_nics_update(struct api_txn *t, const json_t *old, json_t *pod, struct api_causes *causes)
 {
         json_t *entry;
@@ -290,4 +313,5 @@ void api_pod_nics_update(struct api_txn *t, const json_t *old, json_t *pod, stru
                 else
                         add_nic(&n);
         }
+        keep_order(old, pod);
 }

@@ -198,6 +198,7 @@ static bool pick_ip(struct api_txn *t, const json_t *subnet, const struct ak_cid
                 if (at < 1 || at > usable)
                         at = 1;
                 if (ak_cidr_nth(range, at, &ip) == 0 && ip_free(t, subnet, &ip, text)) {
+                        api_txn_keep_cursor(t, api_uid(subnet));
                         (void)json_object_set_new(t->core->ip_cursors, api_uid(subnet),
                                                   json_integer((json_int_t)at + 1));
                         return true;
@@ -229,8 +230,11 @@ static void check_ip(struct api_txn *t, const json_t *value, const json_t *subne
         struct ak_ip ip;
         uint64_t index;
 
-        if (!text || ak_ip_parse(text, &ip) < 0)
-                return; /* the schema has said so */
+        if (!text || ak_ip_parse(text, &ip) < 0) {
+                if (text && !*text) /* of all that is malformed, the schema lets this pass */
+                        api_cause(causes, API_INVALID, path, value, "must be a valid IP address");
+                return;
+        }
         if (!ak_cidr_contains(range, &ip) || ak_cidr_index(range, &ip, &index) < 0) {
                 (void)snprintf(detail, sizeof(detail), "must lie in subnet %.250s (%s)", api_name(subnet),
                                api_text(subnet, "spec.cidr"));
@@ -254,17 +258,34 @@ static void check_ip(struct api_txn *t, const json_t *value, const json_t *subne
         }
 }
 
+static void check_ips(struct api_txn *t, const json_t *wanted, const json_t *subnet,
+                      const struct ak_cidr *range, const char *path, struct api_causes *causes)
+{
+        json_t *value, *seen = json_object();
+        size_t i;
+
+        json_array_foreach((json_t *)wanted, i, value)
+        {
+                if (json_object_get(seen, json_string_value(value)))
+                        api_cause(causes, API_DUPLICATE, path, value, "");
+                else
+                        check_ip(t, value, subnet, range, path, causes);
+                (void)json_object_set_new(seen, json_string_value(value), json_true());
+        }
+        json_decref(seen);
+}
+
 static void allocate_ip(struct api_txn *t, json_t *port, const json_t *subnet, const char *path,
                         struct api_causes *causes)
 {
-        json_t *wanted = json_array_get(api_at(port, "spec.ipAddresses"), 0);
+        const json_t *wanted = api_at(port, "spec.ipAddresses");
         struct ak_cidr range;
         char text[AK_IP_SIZE], detail[400];
 
         if (ak_cidr_parse(api_text(subnet, "spec.cidr"), &range) < 0)
                 return;
-        if (wanted) {
-                check_ip(t, wanted, subnet, &range, path, causes);
+        if (json_array_size(wanted) > 0) {
+                check_ips(t, wanted, subnet, &range, path, causes);
         } else if (pick_ip(t, subnet, &range, text)) {
                 (void)api_set(port, "spec.ipAddresses", json_pack("[s]", text));
         } else {
@@ -276,7 +297,7 @@ static void allocate_ip(struct api_txn *t, json_t *port, const json_t *subnet, c
 static void allocate_mac(struct api_txn *t, json_t *port, const char *vpc_uid, const char *path,
                          struct api_causes *causes)
 {
-        const json_t *wanted = api_at(port, "spec.macAddress");
+        const json_t *wanted = *api_text(port, "spec.macAddress") ? api_at(port, "spec.macAddress") : NULL;
         char mac[AK_MAC_SIZE], detail[400];
         const char *holder;
 

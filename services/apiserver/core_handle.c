@@ -497,5 +497,6 @@ int api_core_handle(struct api_core *core, const struct api_request *request, st
         }
         api_txn_begin(&t, core, request->real_us, out);
         write_request(&t, request);
+        api_txn_deinit(&t);
         return out->object ? 0 : -ENOMEM;
 }

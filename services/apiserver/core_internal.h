@@ -108,6 +108,7 @@ struct api_txn {
         uint64_t real_us;
         uint64_t first_version; /* to roll back to */
         struct api_result *out; /* changes are collected here */
+        json_t *cursors;        /* subnet uid -> ip_cursors before the first allocation; null = none */
 };
 void api_txn_begin(struct api_txn *t, struct api_core *core, uint64_t real_us, struct api_result *out);
 /* Takes `object` (reference stolen, also on failure): gives it the next resourceVersion and stores it. */
@@ -115,6 +116,10 @@ int api_txn_put(struct api_txn *t, const struct api_kind *kind, json_t *object);
 int api_txn_delete(struct api_txn *t, const struct api_kind *kind, json_t *object);
 /* Undoes all changes of the transaction. The result's object stays. */
 void api_txn_rollback(struct api_txn *t);
+/* To be called before the cursor of a subnet moves. */
+void api_txn_keep_cursor(struct api_txn *t, const char *subnet_uid);
+/* Frees what the transaction remembers; its changes stay. */
+void api_txn_deinit(struct api_txn *t);
 
 /* ---- small helpers (object_util.c) ---- */
 

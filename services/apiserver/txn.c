@@ -74,6 +74,36 @@ int api_txn_delete(struct api_txn *t, const struct api_kind *kind, json_t *objec
         return change(t, kind, last, true);
 }
 
+void api_txn_keep_cursor(struct api_txn *t, const char *subnet_uid)
+{
+        json_t *cursor = json_object_get(t->core->ip_cursors, subnet_uid);
+
+        if (!t->cursors)
+                t->cursors = json_object();
+        if (!json_object_get(t->cursors, subnet_uid))
+                (void)json_object_set_new(t->cursors, subnet_uid, cursor ? json_incref(cursor) : json_null());
+}
+
+static void restore_cursors(struct api_txn *t)
+{
+        const char *uid;
+        json_t *cursor;
+
+        json_object_foreach(t->cursors, uid, cursor)
+        {
+                if (json_is_null(cursor))
+                        (void)json_object_del(t->core->ip_cursors, uid);
+                else
+                        (void)json_object_set(t->core->ip_cursors, uid, cursor);
+        }
+}
+
+void api_txn_deinit(struct api_txn *t)
+{
+        json_decref(t->cursors);
+        t->cursors = NULL;
+}
+
 void api_txn_rollback(struct api_txn *t)
 {
         struct api_result *out = t->out;
@@ -87,5 +117,6 @@ void api_txn_rollback(struct api_txn *t)
                 json_decref(c->object);
                 json_decref(c->old);
         }
+        restore_cursors(t);
         t->core->resource_version = t->first_version;
 }

@@ -1,73 +1,103 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What can wake the reactor: the bus, the two informers (pods and ports of this node), answers of the API,
- * the core's timer, SIGTERM and SIGINT. Each becomes one event for the core, and the core's actions are
- * carried out at once.
- */
 #include "services/watcher/shell.h"
 
-#include <czmq.h>
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
+#include <sys/random.h>
 
 #include "libcommon/bus.h"
 #include "libcommon/clock.h"
 #include "libcommon/journal.h"
+#include "libcommon/kube/client.h"
 #include "libcommon/kube/informer.h"
-#include "services/watcher/calls.h"
+#include "libcommon/log.h"
+#include "libcommon/netaddr.h"
+
+#define USER_AGENT "alkaid-watcher/" ALKAID_VERSION
+#define NOISE_US   10000000
 
 struct watcher_shell {
-        struct watcher_core_config config;
-        struct ak_kubeconfig kubeconfig;
         zloop_t *loop;
-        int signal_fd, timer;
+        struct watcher_core_config config;
         struct watcher_core *core;
-        struct watcher_actions actions;
-        struct ak_journal *journal;
         struct ak_bus *bus;
-        struct watcher_calls *calls;
+        struct ak_kubeconfig kubeconfig;
+        struct ak_kube_client *client;
         struct ak_informer *pods, *ports;
-        struct ak_ratelimit bad_messages;
+        struct ak_journal *journal;
+        int timer; /* -1 = none */
+        /* Calls that could not even be sent: answered after the step that asked for them. */
+        struct watcher_event *refused;
+        size_t refused_count, refused_capacity;
+        struct ak_ratelimit noise;
 };
 
-static void step(struct watcher_shell *s, const struct watcher_event *event);
+struct call {
+        struct watcher_shell *shell;
+        uint64_t op;
+};
+
+static void step(struct watcher_shell *shell, const struct watcher_event *event);
 
 /* ------------------------------------------------------------------ actions */
 
-static void publish(struct watcher_shell *s, const struct watcher_action *a)
+static void refuse(struct watcher_shell *shell, uint64_t op, int rc)
+{
+        if (shell->refused_count == shell->refused_capacity) {
+                size_t capacity = shell->refused_capacity ? 2 * shell->refused_capacity : 8;
+                struct watcher_event *events = reallocarray(shell->refused, capacity, sizeof(*events));
+                if (!events) {
+                        ak_log(AK_LOG_ERROR, "out_of_memory", NULL);
+                        abort();
+                }
+                shell->refused = events;
+                shell->refused_capacity = capacity;
+        }
+        struct watcher_event *event = &shell->refused[shell->refused_count++];
+        *event = (struct watcher_event){.type = WATCHER_EVENT_ANSWER,
+                                        .op = op,
+                                        .outcome = rc == -EINVAL ? WATCHER_FORBIDDEN : WATCHER_RETRY};
+        (void)snprintf(event->text, sizeof(event->text), "not sent: %s", strerror(-rc));
+}
+
+static void on_answer(void *arg, const struct ak_kube_response *response)
+{
+        AK_AUTOFREE struct call *call = arg;
+        struct watcher_event event = {
+            .type = WATCHER_EVENT_ANSWER, .op = call->op, .outcome = watcher_outcome_of(response)};
+        (void)snprintf(event.text, sizeof(event.text), "%s", response->message);
+        if (event.outcome == WATCHER_OK && json_is_object(response->body))
+                event.object = response->body;
+        step(call->shell, &event);
+}
+
+static int submit(struct watcher_shell *shell, const struct watcher_action *action)
+{
+        AK_AUTOFREE char *path = NULL;
+        AK_AUTOFREE struct call *call = calloc(1, sizeof(*call));
+        struct ak_kube_request request;
+        if (!call)
+                return -ENOMEM;
+        *call = (struct call){.shell = shell, .op = action->op};
+        int rc = watcher_request_of(action, &request, &path);
+        if (rc == 0)
+                rc = ak_kube_client_submit(shell->client, &request, on_answer, call);
+        if (rc == 0)
+                call = NULL;
+        return rc;
+}
+
+static void publish(struct watcher_shell *shell, const struct watcher_action *action)
 {
         AK_AUTOFREE uint8_t *body = NULL;
         char topic[AK_TOPIC_SIZE];
-        size_t len;
-        int r;
-
-        ak_message_topic(a->message, topic);
-        r = ak_message_encode(a->message, &body, &len);
-        if (r == 0)
-                r = ak_bus_publish(s->bus, topic, a->trace, body, len, true);
-        if (r < 0)
-                ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-r), NULL);
-}
-
-static int on_timer(zloop_t *loop AK_UNUSED, int timer AK_UNUSED, void *arg)
-{
-        struct watcher_shell *s = arg;
-
-        s->timer = -1;
-        step(s, &(struct watcher_event){.type = WATCHER_EVENT_TICK});
-        return 0;
-}
-
-static void wake_at(struct watcher_shell *s, uint64_t at_us)
-{
-        uint64_t now = ak_clock_monotonic_us();
-        uint64_t delay_ms = at_us > now ? (at_us - now + 999) / 1000 : 1;
-
-        if (s->timer >= 0)
-                (void)zloop_timer_end(s->loop, s->timer);
-        s->timer = zloop_timer(s->loop, delay_ms, 1, on_timer, s);
+        size_t len = 0;
+        ak_message_topic(action->message, topic);
+        int rc = ak_message_encode(action->message, &body, &len);
+        if (rc == 0)
+                rc = ak_bus_publish(shell->bus, topic, action->trace, body, len, true);
+        if (rc < 0)
+                ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-rc), NULL);
 }
 
 static const char *or_null(const char *text)
@@ -75,300 +105,326 @@ static const char *or_null(const char *text)
         return text[0] ? text : NULL;
 }
 
-static void carry_out(struct watcher_shell *s, const struct watcher_action *a)
+static int on_timer(zloop_t *loop AK_UNUSED, int timer AK_UNUSED, void *arg)
 {
-        switch (a->type) {
+        struct watcher_shell *shell = arg;
+        struct watcher_event event = {.type = WATCHER_EVENT_TICK};
+        shell->timer = -1;
+        step(shell, &event);
+        return 0;
+}
+
+static void wake_at(struct watcher_shell *shell, uint64_t at_us)
+{
+        uint64_t now = ak_clock_monotonic_us();
+        uint64_t delay_ms = at_us > now ? (at_us - now + 999) / 1000 : 1;
+        if (shell->timer >= 0)
+                zloop_timer_end(shell->loop, shell->timer);
+        shell->timer = zloop_timer(shell->loop, delay_ms, 1, on_timer, shell);
+}
+
+static void execute(struct watcher_shell *shell, const struct watcher_action *action)
+{
+        int rc;
+        switch (action->type) {
         case WATCHER_ACTION_PUBLISH:
-                publish(s, a);
+                publish(shell, action);
                 break;
         case WATCHER_ACTION_FORGET:
-                ak_bus_forget(s->bus, a->topic);
+                ak_bus_forget(shell->bus, action->topic);
                 break;
         case WATCHER_ACTION_CALL:
-                watcher_calls_submit(s->calls, a);
+                rc = submit(shell, action);
+                if (rc < 0)
+                        refuse(shell, action->op, rc);
                 break;
         case WATCHER_ACTION_LOG:
-                ak_log(a->level, a->event, "pod", or_null(a->pod), "nic", or_null(a->nic), "port",
-                       or_null(a->port), "message", or_null(a->text), NULL);
+                ak_log(action->level, action->event, "pod", or_null(action->pod), "nic", or_null(action->nic),
+                       "port", or_null(action->port), "text", or_null(action->text), NULL);
                 break;
         case WATCHER_ACTION_WAKE:
-                wake_at(s, a->at_us);
+                wake_at(shell, action->at_us);
                 break;
         }
 }
 
-static void step(struct watcher_shell *s, const struct watcher_event *event)
+/* ------------------------------------------------------------------ step */
+
+static void step_once(struct watcher_shell *shell, const struct watcher_event *event)
 {
+        struct watcher_actions actions = {0};
         uint64_t now = ak_clock_monotonic_us(), real = ak_clock_realtime_us();
-        int r;
-
-        if (s->journal)
-                ak_journal_event(s->journal, now, real, watcher_event_to_json(event));
-        r = watcher_core_step(s->core, event, now, real, &s->actions);
-        if (s->journal)
-                ak_journal_actions(s->journal, now, watcher_actions_to_json(&s->actions));
-        if (r < 0)
-                ak_log(AK_LOG_ERROR, "step_failed", "event", watcher_event_type_name(event->type), "error",
-                       r == -ENOSPC ? "too many VMs or ports; see --max-vms" : strerror(-r), NULL);
-        for (size_t i = 0; i < s->actions.count; i++)
-                carry_out(s, &s->actions.items[i]);
-        watcher_actions_clear(&s->actions);
-}
-
-/* ------------------------------------------------------------------ events */
-
-static void on_answer(void *arg, const struct watcher_event *event)
-{
-        step(arg, event);
-}
-
-static void on_pod_put(void *arg, json_t *object)
-{
-        step(arg, &(struct watcher_event){.type = WATCHER_EVENT_POD_PUT, .object = object});
-}
-
-static void on_pod_gone(void *arg, json_t *object)
-{
-        step(arg, &(struct watcher_event){.type = WATCHER_EVENT_POD_GONE, .object = object});
-}
-
-static void on_pods_synced(void *arg)
-{
-        step(arg, &(struct watcher_event){.type = WATCHER_EVENT_PODS_SYNCED});
-}
-
-static void on_port_put(void *arg, json_t *object)
-{
-        step(arg, &(struct watcher_event){.type = WATCHER_EVENT_PORT_PUT, .object = object});
-}
-
-static void on_port_gone(void *arg, json_t *object)
-{
-        step(arg, &(struct watcher_event){.type = WATCHER_EVENT_PORT_GONE, .object = object});
-}
-
-static void on_ports_synced(void *arg)
-{
-        step(arg, &(struct watcher_event){.type = WATCHER_EVENT_PORTS_SYNCED});
-}
-
-static void on_informer_state(void *arg AK_UNUSED, bool connected, const char *why)
-{
-        ak_log(connected ? AK_LOG_INFO : AK_LOG_WARN, connected ? "api_connected" : "api_disconnected", "why",
-               why && why[0] ? why : NULL, NULL);
-}
-
-static void refused(struct watcher_shell *s, const struct ak_bus_frame *frame, const char *error)
-{
+        if (shell->journal)
+                ak_journal_event(shell->journal, now, real, watcher_event_to_json(event));
+        int rc = watcher_core_step(shell->core, event, now, real, &actions);
+        if (shell->journal)
+                ak_journal_actions(shell->journal, now, watcher_actions_to_json(&actions));
         uint32_t suppressed;
-
-        if (ak_ratelimit_pass(&s->bad_messages, ak_clock_monotonic_us(), &suppressed))
-                ak_log(AK_LOG_WARN, "message_refused", "publisher", frame->publisher, "topic", frame->topic,
-                       "error", error, "suppressed", AK_FMT("%u", suppressed), NULL);
+        if (rc < 0 && ak_ratelimit_pass(&shell->noise, now, &suppressed))
+                ak_log(AK_LOG_WARN, "event_ignored", "type", watcher_event_type_name(event->type), "error",
+                       strerror(-rc), NULL);
+        for (size_t i = 0; i < actions.count; i++)
+                execute(shell, &actions.items[i]);
+        watcher_actions_deinit(&actions);
 }
+
+static void step(struct watcher_shell *shell, const struct watcher_event *event)
+{
+        step_once(shell, event);
+        while (shell->refused_count > 0) {
+                struct watcher_event refused = shell->refused[--shell->refused_count];
+                step_once(shell, &refused);
+        }
+}
+
+/* ------------------------------------------------------------------ events from the bus */
 
 static void on_message(void *arg, const struct ak_bus_frame *frame)
 {
-        AK_CLEANUP(ak_message_freep) struct ak_message *m = NULL;
+        struct watcher_shell *shell = arg;
         char error[AK_SCHEMA_ERROR_SIZE] = "";
-        struct watcher_shell *s = arg;
-        struct watcher_event event = {.type = WATCHER_EVENT_MESSAGE, .epoch = frame->epoch};
-        int r = ak_message_decode(frame->topic, frame->body, frame->body_len, &m, error);
-
-        if (r == -ENOENT)
-                return;
-        if (r < 0) {
-                refused(s, frame, error[0] ? error : strerror(-r));
+        uint32_t suppressed;
+        AK_CLEANUP(ak_message_freep) struct ak_message *message = NULL;
+        int rc = ak_message_decode(frame->topic, frame->body, frame->body_len, &message, error);
+        if (rc < 0) {
+                if (rc != -ENOENT && ak_ratelimit_pass(&shell->noise, ak_clock_monotonic_us(), &suppressed))
+                        ak_log(AK_LOG_WARN, "bad_message", "topic", frame->topic, "from", frame->publisher,
+                               "error", error, NULL);
                 return;
         }
-        event.message = m;
-        (void)snprintf(event.peer, sizeof(event.peer), "%s", frame->publisher);
-        step(s, &event);
+        struct watcher_event event = {
+            .type = WATCHER_EVENT_MESSAGE, .message = message, .epoch = frame->epoch};
+        (void)snprintf(event.peer, sizeof(event.peer), "%.63s", frame->publisher);
+        step(shell, &event);
 }
 
 static void on_peer_epoch(void *arg, const char *peer, uint64_t epoch)
 {
         struct watcher_event event = {.type = WATCHER_EVENT_PEER, .epoch = epoch};
-
-        (void)snprintf(event.peer, sizeof(event.peer), "%s", peer);
+        (void)snprintf(event.peer, sizeof(event.peer), "%.63s", peer);
         step(arg, &event);
 }
 
-static int on_signal(zloop_t *loop AK_UNUSED, zmq_pollitem_t *item, void *arg AK_UNUSED)
+static int open_bus(struct watcher_shell *shell, const char *dir)
 {
-        struct signalfd_siginfo info;
-
-        return read(item->fd, &info, sizeof(info)) == (ssize_t)sizeof(info) ? -1 : 0;
+        static const struct {
+                const char *peer, *prefix;
+        } topics[] = {
+            {"hypervisor", "vm.status/"}, {"hypervisor", "nic.status/"}, {"network", "port.status/"}};
+        struct ak_bus_options options = {.dir = dir, .name = "watcher"};
+        struct ak_bus_handler handler = {
+            .on_message = on_message, .on_peer_epoch = on_peer_epoch, .arg = shell};
+        int rc = ak_bus_new(&shell->bus, shell->loop, &options, &handler);
+        for (size_t i = 0; rc == 0 && i < AK_ARRAY_SIZE(topics); i++)
+                rc = ak_bus_subscribe(shell->bus, topics[i].peer, topics[i].prefix);
+        if (rc < 0)
+                ak_log(AK_LOG_ERROR, "bus_failed", "dir", dir, "error", strerror(-rc), NULL);
+        return rc;
 }
 
-/* ------------------------------------------------------------------ making */
+/* ------------------------------------------------------------------ events from the API */
 
-static int complain(int code, const char *option, const char *text)
+static void object_event(struct watcher_shell *shell, enum watcher_event_type type, json_t *object)
 {
-        ak_log(AK_LOG_ERROR, "cannot_start", "option", option, "error", text, NULL);
-        return code;
+        struct watcher_event event = {.type = type, .object = object};
+        step(shell, &event);
 }
 
-static int make_base(struct watcher_shell *s, const struct watcher_options *o)
+static void pod_put(void *arg, json_t *object)
 {
-        struct watcher_core_config *c = &s->config;
-        char error[AK_KUBECONFIG_ERROR_SIZE];
+        object_event(arg, WATCHER_EVENT_POD_PUT, object);
+}
 
-        if (o->node_name)
-                (void)snprintf(c->node, sizeof(c->node), "%s", o->node_name);
-        else if (gethostname(c->node, sizeof(c->node) - 1) < 0)
-                return complain(1, "node-name", "the host has no name");
-        if (o->node_ip)
-                (void)snprintf(c->host_ip, sizeof(c->host_ip), "%s", o->node_ip);
+static void pod_gone(void *arg, json_t *object)
+{
+        object_event(arg, WATCHER_EVENT_POD_GONE, object);
+}
+
+static void pods_synced(void *arg)
+{
+        object_event(arg, WATCHER_EVENT_PODS_SYNCED, NULL);
+}
+
+static void port_put(void *arg, json_t *object)
+{
+        object_event(arg, WATCHER_EVENT_PORT_PUT, object);
+}
+
+static void port_gone(void *arg, json_t *object)
+{
+        object_event(arg, WATCHER_EVENT_PORT_GONE, object);
+}
+
+static void ports_synced(void *arg)
+{
+        object_event(arg, WATCHER_EVENT_PORTS_SYNCED, NULL);
+}
+
+static void on_state(void *arg AK_UNUSED, bool connected, const char *why)
+{
+        if (connected)
+                ak_log(AK_LOG_INFO, "api_connected", NULL);
         else
-                watcher_node_address(c->host_ip, sizeof(c->host_ip));
-        c->seed = ak_clock_realtime_us();
-        c->nic_slots = o->nic_slots;
-        c->max_vms = o->max_vms;
-        c->republish_us = o->republish;
-        c->reask_us = o->reask;
-        if (ak_kubeconfig_load(&s->kubeconfig, o->kubeconfig, o->context, error) < 0)
-                return complain(2, "kubeconfig", error);
-        s->loop = zloop_new();
-        return s->loop ? 0 : complain(1, NULL, "out of memory");
+                ak_log(AK_LOG_WARN, "api_away", "error", why, NULL);
 }
 
-static int make_core(struct watcher_shell *s, const struct watcher_options *o)
+static int follow(struct watcher_shell *shell, const char *path, const struct ak_informer_handler *handler,
+                  struct ak_informer **out)
 {
-        int r;
-
-        if (watcher_core_new(&s->core, &s->config) < 0)
-                return complain(1, NULL, "out of memory");
-        if (!o->journal)
-                return 0;
-        r = ak_journal_new(&s->journal, o->journal, "watcher", watcher_core_config_to_json(&s->config), 0);
-        return r < 0 ? complain(1, "journal", AK_FMT("%s: %s", o->journal, strerror(-r))) : 0;
-}
-
-static int make_bus(struct watcher_shell *s, const struct watcher_options *o)
-{
-        const struct ak_bus_options options = {.dir = o->bus_dir, .name = "watcher"};
-        const struct ak_bus_handler handler = {
-            .on_message = on_message, .on_peer_epoch = on_peer_epoch, .arg = s};
-        int r = ak_bus_new(&s->bus, s->loop, &options, &handler);
-
-        if (r == 0)
-                r = ak_bus_subscribe(s->bus, "network", "port.status/");
-        if (r == 0)
-                r = ak_bus_subscribe(s->bus, "hypervisor", "vm.status/");
-        if (r == 0)
-                r = ak_bus_subscribe(s->bus, "hypervisor", "nic.status/");
-        if (r == -EPERM)
-                return complain(1, "bus-dir", AK_FMT("%s must be ours and of mode 0700", o->bus_dir));
-        if (r == -EADDRINUSE)
-                return complain(1, "bus-dir", AK_FMT("another watcher runs in %s", o->bus_dir));
-        return r < 0 ? complain(1, "bus-dir", AK_FMT("%s: %s", o->bus_dir, strerror(-r))) : 0;
-}
-
-static int make_informers(struct watcher_shell *s)
-{
-        const struct ak_informer_handler pods = {.put = on_pod_put,
-                                                 .gone = on_pod_gone,
-                                                 .synced = on_pods_synced,
-                                                 .state = on_informer_state,
-                                                 .arg = s};
-        const struct ak_informer_handler ports = {
-            .put = on_port_put, .gone = on_port_gone, .synced = on_ports_synced, .arg = s};
-        char selector[AK_LEN_NAME + 32];
-        struct ak_informer_options o = {.path = "/api/v1/pods",
-                                        .field_selector = selector,
-                                        .user_agent = "alkaid-watcher/" ALKAID_VERSION,
-                                        .seed = s->config.seed};
-        int r;
-
-        (void)snprintf(selector, sizeof(selector), "spec.nodeName=%s", s->config.node);
-        r = watcher_calls_new(&s->calls, s->loop, &s->kubeconfig, on_answer, s);
-        if (r == 0)
-                r = ak_informer_new(&s->pods, s->loop, &s->kubeconfig, &o, &pods);
-        o.path = "/apis/vpc.alkaid.io/v1/ports";
-        if (r == 0)
-                r = ak_informer_new(&s->ports, s->loop, &s->kubeconfig, &o, &ports);
-        return r < 0 ? complain(1, "kubeconfig", strerror(-r)) : 0;
-}
-
-static int watch_signals(struct watcher_shell *s)
-{
-        zmq_pollitem_t item = {.events = ZMQ_POLLIN};
-        sigset_t set;
-
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        item.fd = s->signal_fd;
-        if (s->signal_fd < 0 || zloop_poller(s->loop, &item, on_signal, s) < 0)
-                return complain(1, NULL, "cannot watch signals");
-        return 0;
-}
-
-static int make_parts(struct watcher_shell *s, const struct watcher_options *o)
-{
-        int code = make_base(s, o);
-
-        if (code == 0)
-                code = make_core(s, o);
-        if (code == 0)
-                code = make_bus(s, o);
-        if (code == 0)
-                code = watch_signals(s);
-        return code == 0 ? make_informers(s) : code;
-}
-
-int watcher_shell_new(struct watcher_shell **out, const struct watcher_options *options)
-{
-        struct watcher_shell *s = calloc(1, sizeof(*s));
-        int code;
-
-        if (!s)
-                return complain(1, NULL, "out of memory");
-        zsys_handler_set(NULL);
-        s->signal_fd = s->timer = -1;
-        s->bad_messages = (struct ak_ratelimit){.interval_us = UINT64_C(1000000), .burst = 10};
-        code = make_parts(s, options);
-        if (code != 0) {
-                watcher_shell_free(s);
-                return code;
+        AK_AUTOFREE char *selector = NULL;
+        if (asprintf(&selector, "spec.nodeName=%s", shell->config.node) < 0) {
+                selector = NULL;
+                return -ENOMEM;
         }
-        *out = s;
+        struct ak_informer_options options = {
+            .path = path, .field_selector = selector, .user_agent = USER_AGENT, .seed = shell->config.seed};
+        return ak_informer_new(out, shell->loop, &shell->kubeconfig, &options, handler);
+}
+
+static int open_api(struct watcher_shell *shell)
+{
+        struct ak_informer_handler pods = {
+            .put = pod_put, .gone = pod_gone, .synced = pods_synced, .state = on_state, .arg = shell};
+        struct ak_informer_handler ports = {
+            .put = port_put, .gone = port_gone, .synced = ports_synced, .arg = shell};
+        int rc = ak_kube_client_new(&shell->client, shell->loop, &shell->kubeconfig, USER_AGENT);
+        if (rc == 0)
+                rc = follow(shell, "/api/v1/pods", &pods, &shell->pods);
+        if (rc == 0)
+                rc = follow(shell, "/apis/vpc.alkaid.io/v1/ports", &ports, &shell->ports);
+        if (rc < 0)
+                ak_log(AK_LOG_ERROR, "api_client_failed", "error", strerror(-rc), NULL);
+        return rc;
+}
+
+/* ------------------------------------------------------------------ life */
+
+static int name_node(struct watcher_core_config *config, const char *name)
+{
+        char host[256] = "";
+        if (!name && gethostname(host, sizeof(host) - 1) == 0)
+                name = host;
+        for (size_t i = 0; name == host && host[i]; i++)
+                if (host[i] >= 'A' && host[i] <= 'Z')
+                        host[i] = (char)(host[i] - 'A' + 'a');
+        if (!name || !ak_dns1123_subdomain_valid(name)) {
+                ak_log(AK_LOG_ERROR, "bad_node_name", "name", name, "remedy",
+                       "give --node-name a DNS name in lower case", NULL);
+                return -EINVAL;
+        }
+        (void)snprintf(config->node, sizeof(config->node), "%.253s", name);
         return 0;
 }
 
-struct watcher_shell *watcher_shell_free(struct watcher_shell *s)
+static int address_node(struct watcher_core_config *config, const char *address)
 {
-        if (!s)
+        struct ak_ip ip;
+        if (!address) {
+                if (watcher_find_address(config->host_ip, sizeof(config->host_ip)) < 0)
+                        (void)snprintf(config->host_ip, sizeof(config->host_ip), "127.0.0.1");
+                return 0;
+        }
+        if (ak_ip_parse(address, &ip) < 0) {
+                ak_log(AK_LOG_ERROR, "bad_node_ip", "address", address, NULL);
+                return -EINVAL;
+        }
+        (void)snprintf(config->host_ip, sizeof(config->host_ip), "%s", address);
+        return 0;
+}
+
+static int configure(struct watcher_shell *shell, const struct watcher_shell_options *options)
+{
+        struct watcher_core_config *config = &shell->config;
+        config->nic_slots = options->nic_slots;
+        config->max_vms = options->max_pods;
+        if (getrandom(&config->seed, sizeof(config->seed), 0) < 0)
+                return -errno;
+        int rc = name_node(config, options->node_name);
+        if (rc == 0)
+                rc = address_node(config, options->node_ip);
+        if (rc == 0)
+                rc = watcher_core_new(&shell->core, config);
+        return rc;
+}
+
+static int open_journal(struct watcher_shell *shell, const char *path)
+{
+        if (!path)
+                return 0;
+        int rc =
+            ak_journal_new(&shell->journal, path, "watcher", watcher_core_config_to_json(&shell->config), 0);
+        if (rc < 0)
+                ak_log(AK_LOG_ERROR, "journal_failed", "file", path, "error", strerror(-rc), NULL);
+        return rc;
+}
+
+static int read_kubeconfig(struct watcher_shell *shell, const struct watcher_shell_options *options)
+{
+        char error[AK_KUBECONFIG_ERROR_SIZE] = "";
+        int rc = ak_kubeconfig_load(&shell->kubeconfig, options->kubeconfig, options->context, error);
+        if (rc < 0)
+                ak_log(AK_LOG_ERROR, "bad_kubeconfig", "error", error, "remedy",
+                       "give --kubeconfig a file that names the API server and this node's credentials",
+                       NULL);
+        return rc;
+}
+
+static int introduce_node(struct watcher_shell *shell)
+{
+        json_auto_t *node =
+            watcher_node_facts(shell->config.node, shell->config.host_ip, shell->config.max_vms);
+        if (!node)
+                return -ENOMEM;
+        object_event(shell, WATCHER_EVENT_NODE, node);
+        return 0;
+}
+
+int watcher_shell_new(struct watcher_shell **out, zloop_t *loop, const struct watcher_shell_options *options)
+{
+        AK_CLEANUP(watcher_shell_freep) struct watcher_shell *shell = calloc(1, sizeof(*shell));
+        if (!shell)
+                return -ENOMEM;
+        shell->loop = loop;
+        shell->timer = -1;
+        shell->noise = (struct ak_ratelimit){.interval_us = NOISE_US, .burst = 10};
+        int rc = configure(shell, options);
+        if (rc == 0)
+                rc = read_kubeconfig(shell, options);
+        if (rc == 0)
+                rc = open_journal(shell, options->journal);
+        if (rc == 0)
+                rc = open_bus(shell, options->bus_dir);
+        if (rc == 0)
+                rc = open_api(shell);
+        if (rc == 0)
+                rc = introduce_node(shell);
+        if (rc < 0)
+                return rc;
+        ak_log(AK_LOG_INFO, "started", "node", shell->config.node, "address", shell->config.host_ip, "server",
+               shell->kubeconfig.server, NULL);
+        *out = AK_STEAL(shell);
+        return 0;
+}
+
+struct watcher_shell *watcher_shell_free(struct watcher_shell *shell)
+{
+        if (!shell)
                 return NULL;
-        ak_informer_free(s->pods);
-        ak_informer_free(s->ports);
-        watcher_calls_free(s->calls);
-        ak_bus_free(s->bus);
-        zloop_destroy(&s->loop);
-        ak_journal_free(s->journal);
-        watcher_actions_deinit(&s->actions);
-        watcher_core_free(s->core);
-        ak_kubeconfig_deinit(&s->kubeconfig);
-        if (s->signal_fd >= 0)
-                (void)close(s->signal_fd);
-        free(s);
+        if (shell->timer >= 0)
+                zloop_timer_end(shell->loop, shell->timer);
+        ak_informer_free(shell->pods);
+        ak_informer_free(shell->ports);
+        ak_kube_client_free(shell->client);
+        ak_bus_free(shell->bus);
+        watcher_core_free(shell->core);
+        ak_journal_free(shell->journal);
+        ak_kubeconfig_deinit(&shell->kubeconfig);
+        free(shell->refused);
+        free(shell);
         return NULL;
 }
 
-int watcher_shell_run(struct watcher_shell *s)
+void watcher_shell_stats(const struct watcher_shell *shell, struct watcher_core_stats *out)
 {
-        struct watcher_event node = {.type = WATCHER_EVENT_NODE};
-
-        ak_log(AK_LOG_INFO, "started", "node", s->config.node, "server", s->kubeconfig.server, "version",
-               ALKAID_VERSION, NULL);
-        node.object = watcher_node_describe(s->config.node, s->config.host_ip, s->config.nic_slots);
-        if (!node.object)
-                return complain(1, NULL, "out of memory");
-        step(s, &node);
-        json_decref(node.object);
-        (void)zloop_start(s->loop);
-        ak_log(AK_LOG_INFO, "stopped", NULL);
-        return 0;
+        watcher_core_stats(shell->core, out);
 }

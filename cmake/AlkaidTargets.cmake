@@ -43,9 +43,14 @@ function(alkaid_unit_test name)
 endfunction()
 
 # alkaid_fuzz_target(NAME SOURCES ... DEPS ... CORPUS DIR): a libFuzzer program under the fuzz
-# preset; under every other preset the same source runs over its corpus once, as a unit test.
+# preset; under every other preset the same source runs over its corpus once, as a unit test. QUIET: what the
+# target prints is of no interest (libFuzzer then closes its standard output and error).
 function(alkaid_fuzz_target name)
-  cmake_parse_arguments(A "" "CORPUS" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(A "QUIET" "CORPUS" "SOURCES;DEPS" ${ARGN})
+  set(flags "")
+  if(A_QUIET)
+    set(flags -close_fd_mask=3)
+  endif()
   if(ALKAID_FUZZ)
     add_executable(${name} ${A_SOURCES})
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
@@ -55,7 +60,7 @@ function(alkaid_fuzz_target name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
   target_link_libraries(${name} PRIVATE alkaid_flags ${A_DEPS})
   if(ALKAID_FUZZ)
-    add_test(NAME ${name} COMMAND ${name} -max_total_time=10 -timeout=5 -rss_limit_mb=1024
+    add_test(NAME ${name} COMMAND ${name} -max_total_time=10 -timeout=5 -rss_limit_mb=1024 ${flags}
              -artifact_prefix=${CMAKE_BINARY_DIR}/fuzz/${name}- ${CMAKE_BINARY_DIR}/fuzz/corpus-${name} ${A_CORPUS})
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz/corpus-${name})
   else()

@@ -24,3 +24,6 @@ struct ak_yaml_value {
  */
 int ak_options_yaml(const char *path, const struct ak_option *options, size_t count,
                     int (*sink)(void *arg, const struct ak_yaml_value *value), void *arg);
+/* The same for a text in memory that `name` stands for in errors. */
+int ak_options_yaml_text(const char *name, const char *data, size_t len, const struct ak_option *options,
+                         size_t count, int (*sink)(void *arg, const struct ak_yaml_value *value), void *arg);

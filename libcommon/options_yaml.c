@@ -351,26 +351,28 @@ static bool is_blank(const char *data, size_t len)
         return true;
 }
 
-int ak_options_yaml(const char *path, const struct ak_option *options, size_t count,
-                    int (*sink)(void *, const struct ak_yaml_value *), void *arg)
+int ak_options_yaml_text(const char *name, const char *data, size_t len, const struct ak_option *options,
+                         size_t count, int (*sink)(void *, const struct ak_yaml_value *), void *arg)
 {
-        AK_AUTOFREE char *data = NULL;
         AK_AUTOFREE struct positions *p = calloc(1, sizeof(*p));
-        size_t len;
         int r;
 
         if (!p)
                 return -ENOMEM;
-        r = read_file(path, &data, &len);
-        if (r < 0)
-                return r;
         if (is_blank(data, len))
                 return 0;
-        r = find_keys(path, data, len, p);
-        if (r < 0)
-                return r;
-        r = check_keys(path, options, count, p);
-        if (r < 0)
-                return r;
-        return load(path, data, len, options, count, p, sink, arg);
+        r = find_keys(name, data, len, p);
+        if (r == 0)
+                r = check_keys(name, options, count, p);
+        return r < 0 ? r : load(name, data, len, options, count, p, sink, arg);
+}
+
+int ak_options_yaml(const char *path, const struct ak_option *options, size_t count,
+                    int (*sink)(void *, const struct ak_yaml_value *), void *arg)
+{
+        AK_AUTOFREE char *data = NULL;
+        size_t len;
+        int r = read_file(path, &data, &len);
+
+        return r < 0 ? r : ak_options_yaml_text(path, data, len, options, count, sink, arg);
 }

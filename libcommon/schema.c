@@ -39,8 +39,10 @@ void schema_list_set_count(void *value, const struct ak_field *f, uint32_t count
 
 const struct ak_field *schema_find(const struct ak_record *r, const char *key, size_t len)
 {
+        if (len == 0)
+                return NULL; /* the parser may give no address then */
         for (size_t i = 0; i < r->field_count; i++)
-                if (strncmp(r->fields[i].name, key, len) == 0 && r->fields[i].name[len] == '\0')
+                if (strlen(r->fields[i].name) == len && memcmp(r->fields[i].name, key, len) == 0)
                         return &r->fields[i];
         return NULL;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * alkaid-proto-vectors [--update] DIR: golden vectors of the messages.
+ * alkaid-proto-vectors [--update SEEDS] DIR: golden vectors of the messages.
  *
  * DIR/NAME.json is an example of the message NAME, written by a person; DIR/NAME.msgpack is the same on the
  * wire. Without --update the two are held against each other and against the codec, byte for byte; a change
  * of the wire format shows up here before it reaches a node that runs the previous version. An example has
  * to set every field, so that a new field needs a new example. With --update both files are written anew,
- * the JSON in canonical form.
+ * the JSON in canonical form, and a seed of each in SEEDS for the fuzz target (a byte that names the type,
+ * and the body).
  */
 #include <errno.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 struct vector {
         const struct ak_message_info *info;
         const char *name; /* of the files */
-        char json_path[PATH_SIZE], wire_path[PATH_SIZE];
+        char json_path[PATH_SIZE], wire_path[PATH_SIZE], seed_path[PATH_SIZE];
         struct ak_message *message;
         char *json;
         uint8_t *wire;
@@ -133,6 +134,34 @@ static int check_decode(const struct vector *v)
         return ak_message_equal(m, v->message) ? 0 : complain(v->wire_path, "is read back as something else");
 }
 
+/* The vector's type as one byte, and its wire form. */
+static int write_seed(const struct vector *v)
+{
+        AK_AUTOFREE uint8_t *seed = malloc(v->wire_len + 1);
+
+        if (!seed)
+                return -ENOMEM;
+        seed[0] = (uint8_t)v->message->type;
+        memcpy(seed + 1, v->wire, v->wire_len);
+        return write_file(v->seed_path, seed, v->wire_len + 1);
+}
+
+static int write_all(const struct vector *v)
+{
+        int r = write_file(v->json_path, v->json, strlen(v->json));
+
+        if (r == 0)
+                r = write_file(v->wire_path, v->wire, v->wire_len);
+        return r < 0 ? r : write_seed(v);
+}
+
+static int compare_all(const struct vector *v)
+{
+        int r = compare_file(v->json_path, v->json, strlen(v->json));
+
+        return r < 0 ? r : compare_file(v->wire_path, v->wire, v->wire_len);
+}
+
 static int handle(struct vector *v, bool update)
 {
         int r = read_example(v);
@@ -143,28 +172,25 @@ static int handle(struct vector *v, bool update)
                 r = check_decode(v);
         if (r < 0)
                 return r;
-        if (!update) {
-                r = compare_file(v->json_path, v->json, strlen(v->json));
-                return r < 0 ? r : compare_file(v->wire_path, v->wire, v->wire_len);
-        }
-        r = write_file(v->json_path, v->json, strlen(v->json));
-        return r < 0 ? r : write_file(v->wire_path, v->wire, v->wire_len);
+        return update ? write_all(v) : compare_all(v);
 }
 
 int main(int argc, char **argv)
 {
-        bool update = argc == 3 && strcmp(argv[1], "--update") == 0;
+        bool update = argc == 4 && strcmp(argv[1], "--update") == 0;
+        const char *dir = argv[argc - 1], *seeds = update ? argv[2] : "";
         int failures = 0;
 
-        if (argc != 2 + update) {
-                (void)fprintf(stderr, "usage: alkaid-proto-vectors [--update] DIR\n");
+        if (argc != 2 && !update) {
+                (void)fprintf(stderr, "usage: alkaid-proto-vectors [--update SEEDS] DIR\n");
                 return 2;
         }
         for (int t = 0; t < AK_MESSAGE_TYPE_COUNT; t++) {
                 struct vector v = {.info = ak_message_info(t), .name = names[t]};
 
-                (void)snprintf(v.json_path, sizeof(v.json_path), "%s/%s.json", argv[argc - 1], v.name);
-                (void)snprintf(v.wire_path, sizeof(v.wire_path), "%s/%s.msgpack", argv[argc - 1], v.name);
+                (void)snprintf(v.json_path, sizeof(v.json_path), "%s/%s.json", dir, v.name);
+                (void)snprintf(v.wire_path, sizeof(v.wire_path), "%s/%s.msgpack", dir, v.name);
+                (void)snprintf(v.seed_path, sizeof(v.seed_path), "%s/%s", seeds, v.name);
                 failures += handle(&v, update) < 0;
                 vector_deinit(&v);
         }

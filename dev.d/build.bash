@@ -9,12 +9,17 @@ build_presets=(debug release asan tsan fuzz coverage)
 build_preset() {
   local preset=$1
   shift
-  as_user cmake -S "$ROOT" --preset "$preset" -DALKAID_WERROR="$([[ ${CI:-} ]] && echo ON || echo OFF)"
+  configure_preset "$preset"
   if (($#)); then
     as_user cmake --build "$ROOT/build/$preset" --target "$@"
   else
     as_user cmake --build "$ROOT/build/$preset"
   fi
+}
+
+configure_preset() {
+  local preset=$1
+  as_user cmake -S "$ROOT" --preset "$preset" -DALKAID_WERROR="$([[ ${CI:-} ]] && echo ON || echo OFF)"
 }
 
 build_step() { # build_step PRESET [TARGET...]

@@ -97,8 +97,12 @@ test_unit() {
 
 test_fuzz() {
   packages_need build fuzz
-  local CTEST_AS=(as_user)
-  build_step fuzz
+  local CTEST_AS=(as_user) targets
+  own_build_directory
+  (cd "$ROOT" && step 'Configuring (fuzz)' configure_preset fuzz)
+  # A target and its test have one name.
+  mapfile -t targets < <(ctest --test-dir "$ROOT/build/fuzz" -N -L '^fuzz$' | sed -n 's/^ *Test *#[0-9]*: //p')
+  build_step fuzz "${targets[@]}"
   test_ctest fuzz fuzz
 }
 

@@ -10,6 +10,17 @@
 #define OPERATIONS_MAX 10000 /* as kube-apiserver */
 #define TOKEN_SIZE     512
 #define MERGE_DEPTH    64
+/*
+ * What a patch may make of a document: a copy can double it, so what is copied is counted; a value may not be
+ * nested deeper than this, nor a path, so that the result can be walked by recursion.
+ */
+#define COPY_MAX  (3 * 1024 * 1024)
+#define DEPTH_MAX 256
+
+struct json_patch {
+        json_t *root;
+        size_t copied; /* roughly bytes */
+};
 
 static json_t *merge(const json_t *original, const json_t *patch, int depth)
 {
@@ -116,6 +127,39 @@ static json_t *parent_of(json_t *root, const char *pointer, char last[TOKEN_SIZE
         return NULL;
 }
 
+/* Adds the rough size of the value to *size; false where it is nested too deep or too large. */
+static bool weigh(const json_t *value, int depth, size_t *size)
+{
+        const char *key;
+        json_t *item;
+        size_t i;
+
+        *size += 16 + (json_is_string(value) ? json_string_length(value) : 0);
+        if (depth > DEPTH_MAX || *size > COPY_MAX)
+                return false;
+        json_object_foreach((json_t *)value, key, item)
+        {
+                *size += strlen(key);
+                if (!weigh(item, depth + 1, size))
+                        return false;
+        }
+        json_array_foreach((json_t *)value, i, item)
+        {
+                if (!weigh(item, depth + 1, size))
+                        return false;
+        }
+        return true;
+}
+
+static bool path_too_deep(const char *path)
+{
+        size_t tokens = 0;
+
+        for (; *path; path++)
+                tokens += *path == '/';
+        return tokens > DEPTH_MAX;
+}
+
 static const char *put(json_t **root, const char *pointer, json_t *value, bool replace)
 {
         char last[TOKEN_SIZE];
@@ -157,7 +201,7 @@ static const char *take(json_t *root, const char *pointer)
         return i < 0 || json_array_remove(parent, (size_t)i) < 0 ? "index out of bounds" : NULL;
 }
 
-static const char *move_or_copy(json_t **root, const char *from, const char *path, bool move)
+static const char *move_or_copy(struct json_patch *p, const char *from, const char *path, bool move)
 {
         json_t *value;
         const char *wrong;
@@ -167,62 +211,78 @@ static const char *move_or_copy(json_t **root, const char *from, const char *pat
         /* RFC 6902, 4.4: a location cannot be moved into one of its children. */
         if (move && strncmp(path, from, strlen(from)) == 0 && path[strlen(from)] == '/')
                 return "a value cannot be moved into itself";
-        value = json_deep_copy(lookup(*root, from));
+        value = lookup(p->root, from);
         if (!value)
                 return "from does not exist";
-        wrong = move ? take(*root, from) : NULL;
+        if (!weigh(value, 0, &p->copied))
+                return "the patch copies too much, or values nested too deep";
+        value = json_deep_copy(value);
+        wrong = move ? take(p->root, from) : NULL;
         if (!wrong)
-                wrong = put(root, path, value, false);
+                wrong = put(&p->root, path, value, false);
         json_decref(value);
         return wrong;
 }
 
-static const char *apply(json_t **root, const json_t *operation)
+static const char *add_or_replace(struct json_patch *p, const char *path, const json_t *value, bool replace)
 {
-        const char *op = json_string_value(json_object_get(operation, "op"));
-        const char *path = json_string_value(json_object_get(operation, "path"));
-        json_t *value = json_object_get(operation, "value"), *copy;
         const char *wrong;
+        size_t size = 0;
+        json_t *copy;
 
-        if (!op || !path)
-                return "op and path are needed";
-        if (strcmp(op, "remove") == 0)
-                return take(*root, path);
-        if (strcmp(op, "move") == 0 || strcmp(op, "copy") == 0)
-                return move_or_copy(root, json_string_value(json_object_get(operation, "from")), path,
-                                    *op == 'm');
-        if (!value)
-                return "value is missing";
-        if (strcmp(op, "test") == 0)
-                return json_equal(lookup(*root, path), value) ? NULL : "test failed";
-        if (strcmp(op, "add") != 0 && strcmp(op, "replace") != 0)
-                return "op must be add, remove, replace, move, copy or test";
+        if (!weigh(value, 0, &size))
+                return "the value is too large or nested too deep";
         copy = json_deep_copy(value);
-        wrong = put(root, path, copy, *op == 'r');
+        wrong = put(&p->root, path, copy, replace);
         json_decref(copy);
         return wrong;
 }
 
+static const char *apply(struct json_patch *p, const json_t *operation)
+{
+        const char *op = json_string_value(json_object_get(operation, "op"));
+        const char *path = json_string_value(json_object_get(operation, "path"));
+        const json_t *value = json_object_get(operation, "value");
+
+        if (!op || !path)
+                return "op and path are needed";
+        if (path_too_deep(path))
+                return "the path is too deep";
+        if (strcmp(op, "remove") == 0)
+                return take(p->root, path);
+        if (strcmp(op, "move") == 0 || strcmp(op, "copy") == 0)
+                return move_or_copy(p, json_string_value(json_object_get(operation, "from")), path,
+                                    *op == 'm');
+        if (!value)
+                return "value is missing";
+        if (strcmp(op, "test") == 0)
+                return json_equal(lookup(p->root, path), value) ? NULL : "test failed";
+        if (strcmp(op, "add") == 0 || strcmp(op, "replace") == 0)
+                return add_or_replace(p, path, value, *op == 'r');
+        return "op must be add, remove, replace, move, copy or test";
+}
+
 json_t *api_patch_json(const json_t *original, const json_t *operations, char error[API_ERROR_SIZE])
 {
-        json_t *result = json_deep_copy(original), *operation;
+        struct json_patch p = {.root = json_deep_copy(original)};
+        json_t *operation;
         size_t i;
 
         if (!json_is_array(operations) || json_array_size(operations) > OPERATIONS_MAX) {
                 (void)snprintf(error, API_ERROR_SIZE, "a JSON patch is a list of at most %d operations",
                                OPERATIONS_MAX);
-                json_decref(result);
+                json_decref(p.root);
                 return NULL;
         }
         json_array_foreach((json_t *)operations, i, operation)
         {
-                const char *wrong = apply(&result, operation);
+                const char *wrong = apply(&p, operation);
                 if (!wrong)
                         continue;
                 (void)snprintf(error, API_ERROR_SIZE, "operation %zu (%.32s %.200s): %s", i,
                                api_text(operation, "op"), api_text(operation, "path"), wrong);
-                json_decref(result);
+                json_decref(p.root);
                 return NULL;
         }
-        return result;
+        return p.root;
 }

@@ -13,6 +13,8 @@
 #define ORDER  "$setElementOrder/"
 #define DELETE "$deleteFromPrimitiveList/"
 #define DEPTH  64
+/* Merging lists compares every pair of items: no list that is merged may be longer than this. */
+#define LIST_MAX 1024
 
 struct merge {
         char *error; /* API_ERROR_SIZE; first byte 0 = none yet */
@@ -146,67 +148,113 @@ static json_t *merge_set(const json_t *original, const json_t *patch)
         return result;
 }
 
-/*
- * $setElementOrder: the listed items stand in that order; an item that the patch's author did not know keeps
- * its place behind the item that it stood behind.
- */
-static json_t *in_order(const struct api_schema *s, const json_t *list, const json_t *order)
+static ssize_t place_of(const struct api_schema *s, const json_t *list, const json_t *item)
 {
-        bool keyed = s && s->merge == API_MERGE_BY_KEY;
-        json_t *result = json_array(), *item, *before = NULL;
-        size_t i;
+        return s && s->merge == API_MERGE_BY_KEY ? find_by_key(list, s->merge_key, item)
+                                                 : find_value(list, item);
+}
+
+/* Whether a stands before b in the list; false as well where one of them is not in it. */
+static bool stands_before(const struct api_schema *s, const json_t *list, const json_t *a, const json_t *b)
+{
+        ssize_t at = place_of(s, list, a);
+
+        return at >= 0 && b && at < place_of(s, list, b);
+}
+
+/*
+ * $setElementOrder: the listed items stand in that order, those that the patch's author did not know in the
+ * server's; one of the latter goes before the first listed item that it stands before on the server.
+ */
+static json_t *in_order(const struct api_schema *s, const json_t *list, const json_t *order,
+                        const json_t *server)
+{
+        json_t *listed = json_array(), *result = json_array(), *item;
+        size_t i, next = 0;
 
         json_array_foreach((json_t *)order, i, item)
         {
-                ssize_t at = keyed ? find_by_key(list, s->merge_key, item) : find_value(list, item);
-                if (at >= 0)
-                        (void)json_array_append(result, json_array_get(list, (size_t)at));
+                ssize_t at = place_of(s, list, item);
+                if (at >= 0 && place_of(s, listed, item) < 0)
+                        (void)json_array_append(listed, json_array_get(list, (size_t)at));
         }
         json_array_foreach((json_t *)list, i, item)
         {
-                if (find_value(result, item) < 0)
-                        (void)json_array_insert(result, before ? (size_t)find_value(result, before) + 1 : 0,
-                                                item);
-                before = item;
+                if (place_of(s, listed, item) >= 0)
+                        continue;
+                while (next < json_array_size(listed) &&
+                       !stands_before(s, server, item, json_array_get(listed, next)))
+                        (void)json_array_append(result, json_array_get(listed, next++));
+                (void)json_array_append(result, item);
+        }
+        for (; next < json_array_size(listed); next++)
+                (void)json_array_append(result, json_array_get(listed, next));
+        json_decref(listed);
+        return result;
+}
+
+static json_t *without(const json_t *list, const json_t *unwanted)
+{
+        json_t *result = json_array(), *item;
+        size_t i;
+
+        json_array_foreach((json_t *)list, i, item)
+        {
+                if (find_value(unwanted, item) < 0)
+                        (void)json_array_append(result, item);
         }
         return result;
 }
 
-static void apply_list_directive(struct merge *m, const struct api_schema *s, json_t *result, const char *key,
-                                 const json_t *value, const char *path)
+static void apply_list_directive(struct merge *m, const struct api_schema *s, const json_t *original,
+                                 json_t *result, const char *key, const json_t *value)
 {
         const char *name = strchr(key, '/') + 1;
-        json_t *list = json_object_get(result, name), *item;
-        size_t i;
+        const struct api_schema *of_list = child_schema(s, name);
+        json_t *list = json_object_get(result, name);
 
-        if (!json_is_array(value)) {
-                fail(m, path, "the directive takes a list");
+        if (!json_is_array(value) || json_array_size(value) > LIST_MAX) {
+                fail(m, key, "the directive takes a list of at most 1024 items");
                 return;
         }
-        if (!json_is_array(list))
+        if (!json_is_array(list) || json_array_size(list) > LIST_MAX)
                 return;
-        if (has_prefix(key, ORDER)) {
-                (void)json_object_set_new(result, name, in_order(child_schema(s, name), list, value));
-                return;
-        }
-        list = json_copy(list);
-        json_array_foreach((json_t *)value, i, item)
-        {
-                ssize_t at = find_value(list, item);
-                if (at >= 0)
-                        (void)json_array_remove(list, (size_t)at);
-        }
+        list = has_prefix(key, ORDER) ? in_order(of_list, list, value, json_object_get(original, name))
+                                      : without(list, value);
         (void)json_object_set_new(result, name, list);
 }
 
-static void retain_keys(struct merge *m, json_t *result, const json_t *keys, const char *path)
+/* Whether every field that the patch sets is among the keys to retain; Kubernetes refuses others. */
+static bool retains_all(const json_t *keys, const json_t *patch)
+{
+        const char *key;
+        json_t *value;
+
+        json_object_foreach((json_t *)patch, key, value)
+        {
+                json_t *name = json_string(key);
+                bool listed = key[0] == '$' || json_is_null(value) || find_value(keys, name) >= 0;
+
+                json_decref(name);
+                if (!listed)
+                        return false;
+        }
+        return true;
+}
+
+static void retain_keys(struct merge *m, json_t *result, const json_t *keys, const json_t *patch,
+                        const char *path)
 {
         const char *key;
         json_t *value;
         void *tmp;
 
-        if (!json_is_array(keys)) {
-                fail(m, path, "$retainKeys takes a list");
+        if (!json_is_array(keys) || json_array_size(keys) > LIST_MAX) {
+                fail(m, path, "$retainKeys takes a list of at most 1024 names");
+                return;
+        }
+        if (!retains_all(keys, patch)) {
+                fail(m, path, "$retainKeys must list every field that the patch sets");
                 return;
         }
         json_object_foreach_safe(result, tmp, key, value)
@@ -225,16 +273,19 @@ static json_t *merge_value(struct merge *m, const struct api_schema *s, const js
                 return merge_object(m, s, json_is_object(original) ? original : NULL, value, path);
         if (json_is_array(value) && s && s->type == API_TYPE_LIST) {
                 const json_t *list = json_is_array(original) ? original : NULL;
-                if (s->merge == API_MERGE_BY_KEY)
+                if (s->merge != API_MERGE_DEFAULT &&
+                    json_array_size(list) + json_array_size(value) > LIST_MAX)
+                        fail(m, path, "must have at most 1024 items");
+                else if (s->merge == API_MERGE_BY_KEY)
                         return merge_list(m, s, list, value, path);
-                if (s->merge == API_MERGE_SET)
+                else if (s->merge == API_MERGE_SET)
                         return merge_set(list, value);
         }
         return json_incref((json_t *)value);
 }
 
-static void merge_fields(struct merge *m, const struct api_schema *s, json_t *result, const json_t *patch,
-                         const char *path)
+static void merge_fields(struct merge *m, const struct api_schema *s, const json_t *original, json_t *result,
+                         const json_t *patch, const char *path)
 {
         const char *key;
         json_t *value;
@@ -259,7 +310,7 @@ static void merge_fields(struct merge *m, const struct api_schema *s, json_t *re
         json_object_foreach((json_t *)patch, key, value)
         {
                 if (has_prefix(key, ORDER) || has_prefix(key, DELETE))
-                        apply_list_directive(m, s, result, key, value, key);
+                        apply_list_directive(m, s, original, result, key, value);
         }
 }
 
@@ -270,8 +321,9 @@ static json_t *merge_object(struct merge *m, const struct api_schema *s, const j
         const json_t *retain = json_object_get(patch, "$retainKeys");
         json_t *result;
 
-        if (directive && strcmp(directive, "replace") != 0 && strcmp(directive, "delete") != 0 &&
-            strcmp(directive, "merge") != 0)
+        if (json_object_get(patch, "$patch") &&
+            (!directive || (strcmp(directive, "replace") != 0 && strcmp(directive, "delete") != 0 &&
+                            strcmp(directive, "merge") != 0)))
                 fail(m, path, "$patch must be replace, delete or merge");
         if (++m->depth > DEPTH) {
                 fail(m, path, "nested too deep");
@@ -281,9 +333,9 @@ static json_t *merge_object(struct merge *m, const struct api_schema *s, const j
         bool afresh = !original || (directive && strcmp(directive, "merge") != 0);
         result = afresh ? json_object() : json_copy((json_t *)original);
         if (!directive || strcmp(directive, "delete") != 0)
-                merge_fields(m, s, result, patch, path);
+                merge_fields(m, s, original, result, patch, path);
         if (retain)
-                retain_keys(m, result, retain, path);
+                retain_keys(m, result, retain, patch, path);
         m->depth--;
         return result;
 }

@@ -224,7 +224,7 @@ static int check_keys(const char *path, const struct ak_option *options, size_t 
 }
 
 /* libcyaml's log: keep the first line of a complaint, it says what; the rest is its own backtrace. */
-static void keep_log(cyaml_log_t level, void *arg, const char *format, va_list args)
+static AK_PRINTF(3, 0) void keep_log(cyaml_log_t level, void *arg, const char *format, va_list args)
 {
         struct log_text *t = arg;
         char line[256];

@@ -45,6 +45,8 @@ static struct vpc_backend *make(const char *node)
 
 struct host {
         struct vpc_backend *a, *b; /* b: another node, made where a test wants it */
+        struct guest *guests[8];   /* ended with the test, however it ends */
+        size_t guest_count;
 };
 
 /* What is on the host: links, namespaces, dnsmasqs, tables; to be the same afterwards. */
@@ -57,7 +59,7 @@ static void take_stock(char out[16384])
         (void)host_run(out + n, 2048, RUN("sh", "-c", "ls /run/netns | grep -E '^(ak-|nettest-)'"));
         n = strlen(out);
         (void)host_run(out + n, 2048,
-                       RUN("sh", "-c", "nft list tables bridge; pgrep -af alkaid-test-bridge.*dnsmasq.conf"));
+                       RUN("sh", "-c", "nft list tables bridge; pgrep -a dnsmasq | grep alkaid-test-bridge"));
 }
 
 /* Only lines with our names: others use the host at the same time. */
@@ -87,6 +89,8 @@ static int tear_down(void **state)
 {
         struct host *h = *state;
         struct net_error error = {0};
+        while (h->guest_count > 0)
+                guest_free(h->guests[--h->guest_count]);
         int r = h->a->ops->teardown(h->a, &error);
 
         if (r == 0 && h->b)
@@ -136,12 +140,25 @@ static bool wait_event(struct vpc_backend *b, enum vpc_event_type type, const ch
         return false;
 }
 
-static struct guest *start_guest(const char *name, const struct net_port_spec *s)
+static struct guest *start_guest_as(struct host *h, const char *name, const struct net_port_spec *s,
+                                    const char *mac)
 {
-        struct guest *g = guest_new(name, net_tap_name(s->key.port_id).s, s->mac);
+        struct guest *g = guest_new(name, net_tap_name(s->key.port_id).s, mac);
 
         assert_non_null(g);
+        assert_true(h->guest_count < AK_ARRAY_SIZE(h->guests));
+        h->guests[h->guest_count++] = g;
         return g;
+}
+
+static struct guest *start_guest(struct host *h, const char *name, const struct net_port_spec *s)
+{
+        return start_guest_as(h, name, s, s->mac);
+}
+
+static void end_guest(struct host *h)
+{
+        guest_free(h->guests[--h->guest_count]);
 }
 
 static void expect_lease(struct guest *g, const char *address)
@@ -162,10 +179,9 @@ static void dhcp_hands_out_the_ports_address(void **state)
 
         s.mtu = 1400;
         prepare(h->a, &s);
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         assert_true(guest_dhcp(g, 4, lease, sizeof(lease)));
         assert_string_equal(lease, "ip=10.0.1.11 mask=24 router=10.0.1.1 dns=10.0.1.1 mtu=1400 lease=600\n");
-        guest_free(g);
 }
 
 static void guests_of_a_vpc_reach_each_other_and_the_gateway(void **state)
@@ -176,7 +192,8 @@ static void guests_of_a_vpc_reach_each_other_and_the_gateway(void **state)
         prepare(h->a, &s1);
         prepare(h->a, &s2);
         prepare(h->a, &s3);
-        struct guest *g1 = start_guest("a", &s1), *g2 = start_guest("b", &s2), *g3 = start_guest("c", &s3);
+        struct guest *g1 = start_guest(h, "a", &s1), *g2 = start_guest(h, "b", &s2),
+                     *g3 = start_guest(h, "c", &s3);
         expect_lease(g1, "10.0.1.11");
         expect_lease(g2, "10.0.1.12");
         expect_lease(g3, "10.0.2.13");
@@ -184,9 +201,6 @@ static void guests_of_a_vpc_reach_each_other_and_the_gateway(void **state)
         assert_true(guest_ping(g2, "10.0.1.11"));
         assert_true(guest_ping(g1, "10.0.1.1"));
         assert_true(guest_ping(g1, "10.0.2.13")); /* the next subnet, through the gateway */
-        guest_free(g1);
-        guest_free(g2);
-        guest_free(g3);
 }
 
 static void vpcs_with_the_same_addresses_do_not_meet(void **state)
@@ -197,15 +211,13 @@ static void vpcs_with_the_same_addresses_do_not_meet(void **state)
         prepare(h->a, &s1);
         prepare(h->a, &s2);
         prepare(h->a, &s3);
-        struct guest *g1 = start_guest("a", &s1), *g2 = start_guest("b", &s2), *g3 = start_guest("c", &s3);
+        struct guest *g1 = start_guest(h, "a", &s1), *g2 = start_guest(h, "b", &s2),
+                     *g3 = start_guest(h, "c", &s3);
         expect_lease(g1, "10.0.1.11");
         expect_lease(g2, "10.0.1.11");
         expect_lease(g3, "10.0.1.12");
         assert_true(guest_ping(g2, "10.0.1.12"));
         assert_false(guest_ping(g1, "10.0.1.12")); /* is in the other VPC */
-        guest_free(g1);
-        guest_free(g2);
-        guest_free(g3);
 }
 
 /* A frame from the guest that is not its own must not come out at the neighbour. */
@@ -216,7 +228,7 @@ static void spoofed_frames_do_not_leave(void **state)
 
         prepare(h->a, &s1);
         prepare(h->a, &s2);
-        struct guest *g1 = start_guest("a", &s1), *g2 = start_guest("b", &s2);
+        struct guest *g1 = start_guest(h, "a", &s1), *g2 = start_guest(h, "b", &s2);
         expect_lease(g1, "10.0.1.11");
         expect_lease(g2, "10.0.1.12");
         assert_true(guest_ping(g1, "10.0.1.12"));
@@ -235,8 +247,6 @@ static void spoofed_frames_do_not_leave(void **state)
         assert_int_equal(
             guest_run(g1, NULL, 0, RUN("ip", "link", "set", "eth0", "address", "06:66:66:66:66:66")), 0);
         assert_false(guest_ping(g1, "10.0.1.12"));
-        guest_free(g1);
-        guest_free(g2);
 }
 
 /* The host has no address on the bridge, but Linux answers ARP for all of its addresses on every link. */
@@ -248,14 +258,13 @@ static void guests_do_not_reach_the_host(void **state)
 
         prepare(h->a, &s);
         snprintf(label, sizeof(label), "%s", net_bridge_name(s.key.subnet_id).s);
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         expect_lease(g, "10.0.1.11");
         /* an address that only the host has, put on a link that only this test has */
         assert_int_equal(host_run(NULL, 0, RUN("ip", "address", "add", "10.0.1.77/32", "dev", "lo")), 0);
         bool reached = guest_ping(g, "10.0.1.77");
         assert_int_equal(host_run(NULL, 0, RUN("ip", "address", "del", "10.0.1.77/32", "dev", "lo")), 0);
         assert_false(reached);
-        guest_free(g);
 }
 
 static void strangers_get_no_lease(void **state)
@@ -267,10 +276,8 @@ static void strangers_get_no_lease(void **state)
         prepare(h->a, &s);
         prepare(h->a, &other);
         /* withdraw the second's entry by giving it an address by hand: the subnet still has DHCP */
-        struct guest *g = guest_new("x", net_tap_name(s.key.port_id).s, other.mac);
-        assert_non_null(g);
+        struct guest *g = start_guest_as(h, "x", &s, other.mac);
         assert_false(guest_dhcp(g, 2, lease, sizeof(lease))); /* the MAC is not this port's */
-        guest_free(g);
 }
 
 static void an_address_passes_to_the_next_port_at_once(void **state)
@@ -282,14 +289,14 @@ static void an_address_passes_to_the_next_port_at_once(void **state)
         prepare(h->a, &keep); /* so that the server stays */
         for (int round = 0; round < 3; round++) {
                 prepare(h->a, &s1);
-                struct guest *g = start_guest("a", &s1);
+                struct guest *g = start_guest(h, "a", &s1);
                 expect_lease(g, "10.0.1.11");
-                guest_free(g);
+                end_guest(h);
                 release(h->a, &s1);
                 prepare(h->a, &s2);
-                g = start_guest("b", &s2);
+                g = start_guest(h, "b", &s2);
                 expect_lease(g, "10.0.1.11");
-                guest_free(g);
+                end_guest(h);
                 release(h->a, &s2);
         }
 }
@@ -301,16 +308,15 @@ static void a_changed_port_is_served_as_it_is_now(void **state)
         char lease[256];
 
         prepare(h->a, &s);
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         expect_lease(g, "10.0.1.11");
-        guest_free(g);
+        end_guest(h);
         assert_int_equal(ak_cidr_parse("10.0.1.50/24", &s.addresses[0]), 0);
         s.mtu = 1300;
         assert_int_equal(prepare(h->a, &s).mtu, 1300);
-        g = start_guest("b", &s);
+        g = start_guest(h, "b", &s);
         assert_true(guest_dhcp(g, 4, lease, sizeof(lease)));
         assert_string_equal(lease, "ip=10.0.1.50 mask=24 router=10.0.1.1 dns=10.0.1.1 mtu=1300 lease=600\n");
-        guest_free(g);
 }
 
 static void the_last_port_takes_subnet_and_vpc_along(void **state)
@@ -337,9 +343,8 @@ static void a_tap_deleted_by_hand_is_reported_and_made_again(void **state)
         assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", p.ifname)), 0);
         assert_true(wait_event(h->a, VPC_EVENT_PORT_LOST, s.key.port_id));
         assert_int_not_equal(prepare(h->a, &s).ifindex, p.ifindex);
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         expect_lease(g, "10.0.1.11");
-        guest_free(g);
 }
 
 static void a_tap_taken_out_of_its_bridge_is_put_back(void **state)
@@ -351,9 +356,8 @@ static void a_tap_taken_out_of_its_bridge_is_put_back(void **state)
         assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "set", p.ifname, "nomaster")), 0);
         assert_true(wait_event(h->a, VPC_EVENT_PORT_LOST, s.key.port_id));
         assert_int_equal(prepare(h->a, &s).ifindex, p.ifindex);
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         expect_lease(g, "10.0.1.11");
-        guest_free(g);
 }
 
 static void a_bridge_deleted_by_hand_is_made_again(void **state)
@@ -367,12 +371,10 @@ static void a_bridge_deleted_by_hand_is_made_again(void **state)
         assert_true(wait_event(h->a, VPC_EVENT_SUBNET_LOST, s1.key.subnet_id));
         prepare(h->a, &s1);
         prepare(h->a, &s2);
-        struct guest *g1 = start_guest("a", &s1), *g2 = start_guest("b", &s2);
+        struct guest *g1 = start_guest(h, "a", &s1), *g2 = start_guest(h, "b", &s2);
         expect_lease(g1, "10.0.1.11");
         expect_lease(g2, "10.0.1.12");
         assert_true(guest_ping(g1, "10.0.1.12"));
-        guest_free(g1);
-        guest_free(g2);
 }
 
 static void a_gateway_leg_deleted_by_hand_is_made_again(void **state)
@@ -384,10 +386,9 @@ static void a_gateway_leg_deleted_by_hand_is_made_again(void **state)
         assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", net_veth_name(s.key.subnet_id).s)), 0);
         assert_true(wait_event(h->a, VPC_EVENT_SUBNET_LOST, s.key.subnet_id));
         prepare(h->a, &s);
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         expect_lease(g, "10.0.1.11");
         assert_true(guest_ping(g, "10.0.1.1"));
-        guest_free(g);
 }
 
 static pid_t server_pid(const struct net_port_spec *s)
@@ -408,9 +409,9 @@ static void a_killed_dnsmasq_is_reported_and_started_again(void **state)
         struct net_port_spec s = test_spec(1, 1, 1);
 
         prepare(h->a, &s);
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         expect_lease(g, "10.0.1.11");
-        guest_free(g);
+        end_guest(h);
         pid_t first = server_pid(&s);
         assert_true(first > 0);
         assert_int_equal(kill(first, SIGKILL), 0);
@@ -418,9 +419,9 @@ static void a_killed_dnsmasq_is_reported_and_started_again(void **state)
         prepare(h->a, &s);
         assert_true(server_pid(&s) > 0);
         assert_int_not_equal(server_pid(&s), first);
-        g = start_guest("b", &s);
+        g = start_guest(h, "b", &s);
         expect_lease(g, "10.0.1.11");
-        guest_free(g);
+        end_guest(h);
         /* and once more: it is watched again */
         assert_int_equal(kill(server_pid(&s), SIGKILL), 0);
         assert_true(wait_event(h->a, VPC_EVENT_DHCP_LOST, s.key.subnet_id));
@@ -442,7 +443,7 @@ static void a_restart_touches_nothing(void **state)
         struct host *h = *state;
         struct net_port_spec s = test_spec(1, 1, 1);
         struct net_prepared p = prepare(h->a, &s);
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         pid_t pid = server_pid(&s);
         struct vpc_event e;
 
@@ -455,7 +456,6 @@ static void a_restart_touches_nothing(void **state)
         /* adopted means watched */
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_true(wait_event(h->a, VPC_EVENT_DHCP_LOST, s.key.subnet_id));
-        guest_free(g);
 }
 
 static void a_lost_state_directory_is_made_again(void **state)
@@ -471,9 +471,8 @@ static void a_lost_state_directory_is_made_again(void **state)
         restart(h);
         prepare(h->a, &s);
         assert_int_not_equal(server_pid(&s), pid); /* the old one read a directory that is no more */
-        struct guest *g = start_guest("a", &s);
+        struct guest *g = start_guest(h, "a", &s);
         expect_lease(g, "10.0.1.11");
-        guest_free(g);
 }
 
 static void sweep_removes_what_a_crash_left(void **state)
@@ -509,10 +508,9 @@ static void two_nodes_side_by_side(void **state)
         assert_int_equal(h->a->ops->release(h->a, &s2.key, &error), 0);
         assert_int_equal(h->a->ops->sweep(h->a, &error), 0);
         assert_int_equal(h->a->ops->teardown(h->a, &error), 0);
-        struct guest *g = start_guest("a", &s2);
+        struct guest *g = start_guest(h, "a", &s2);
         expect_lease(g, "10.0.2.12");
         assert_true(guest_ping(g, "10.0.2.1"));
-        guest_free(g);
 }
 
 static void a_foreign_link_of_our_name_is_left_alone(void **state)

@@ -169,11 +169,15 @@ bool guest_dhcp(struct guest *g, int tries, char *lease, size_t size)
         snprintf(variable, sizeof(variable), "LEASE_FILE=%s", path);
         snprintf(count, sizeof(count), "%d", tries);
         (void)unlink(path);
-        int r = guest_run(g, NULL, 0,
-                          RUN("env", variable, "busybox", "udhcpc", "-f", "-q", "-n", "-i", "eth0", "-t",
-                              count, "-T", "1", "-A", "1", "-s", "services/network/testdata/lease.sh"));
+        char words[2000];
+        int r =
+            guest_run(g, words, sizeof(words),
+                      RUN("env", variable, "busybox", "udhcpc", "-f", "-q", "-n", "-i", "eth0", "-t", count,
+                          "-T", "1", "-A", "1", "-O", "mtu", "-s", "services/network/testdata/lease.sh"));
         FILE *f = r == 0 ? fopen(path, "r") : NULL;
         bool got = f && fgets(lease, (int)size, f);
+        if (!got)
+                fprintf(stderr, "udhcpc: exit code %d: %s\n", r, words);
         if (f)
                 (void)fclose(f);
         (void)unlink(path);

@@ -96,6 +96,7 @@ struct bridge_options {
         const char *dnsmasq_path; /* absolute */
         uint32_t lease_seconds;   /* at least 120, dnsmasq's smallest */
         bool anti_spoofing;       /* filter what VMs send; needs nftables' bridge family */
+        bool keep_bridge_nf_call; /* leave net.bridge.bridge-nf-call-* as they are (brnf.h) */
 };
 int vpc_bridge_new(struct vpc_backend **out, const struct bridge_options *options, struct net_error *error);
 

@@ -13,6 +13,7 @@
 
 #include "libcommon/clock.h"
 #include "services/network/backends/bridge_internal.h"
+#include "services/network/backends/brnf.h"
 #include "services/network/backends/netns.h"
 
 static int failed(const char *what, int r, struct net_error *error)
@@ -87,7 +88,7 @@ static int ensure_tap(struct bridge *b, struct nl_sock *sock, const struct net_p
 static int ensure_dhcp_entry(struct bridge *b, struct subnet *s, const struct net_port_spec *spec,
                              struct net_error *error)
 {
-        AK_AUTOCLOSE int ns_fd = subnet_namespace(s);
+        AK_AUTOCLOSE int ns_fd = subnet_namespace(b, s);
 
         if (ns_fd < 0)
                 return failed("network namespace of the VPC", ns_fd, error);
@@ -102,6 +103,8 @@ static int prepare_port(struct bridge *b, struct nl_sock *sock, struct subnet *s
         struct net_name name = net_tap_name(spec->key.port_id);
         AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = NULL;
         int master;
+
+        brnf_check(b->fix_nf_call);
         int r = subnet_ensure(b, sock, s, spec, &master, error);
 
         if (r == 0)
@@ -139,7 +142,7 @@ static int remove_port(struct bridge *b, struct nl_sock *sock, struct subnet *s,
                        const struct net_port_key *key, bool has_tap, struct net_error *error)
 {
         struct net_name name = net_tap_name(key->port_id);
-        AK_AUTOCLOSE int ns_fd = subnet_namespace(s);
+        AK_AUTOCLOSE int ns_fd = subnet_namespace(b, s);
         int r = b->filter ? filter_clear_port(b->filter, name.s, error) : 0;
 
         if (r == 0)
@@ -289,7 +292,7 @@ static void sweep_file(void *arg, const char *subnet_id, const char *port_id)
                         s->gone = true;
                 }
         } else if (find_tap(b, sweep->sock, port_id, &label) == 0) {
-                AK_AUTOCLOSE int ns_fd = subnet_namespace(s);
+                AK_AUTOCLOSE int ns_fd = subnet_namespace(b, s);
 
                 memcpy(key.port_id, port_id, sizeof(key.port_id));
                 memcpy(key.subnet_id, subnet_id, sizeof(key.subnet_id));
@@ -443,6 +446,7 @@ static int fill(struct bridge *b, const struct bridge_options *o)
         if (!b->node || !b->state_dir || !b->dnsmasq_path)
                 return -ENOMEM;
         b->dhcp = (struct dhcp_options){b->state_dir, b->dnsmasq_path, o->lease_seconds};
+        b->fix_nf_call = !o->keep_bridge_nf_call;
         int r = o->anti_spoofing ? filter_new(&b->filter, o->node) : 0;
         return r < 0 ? r : monitor_init(b);
 }

@@ -42,8 +42,9 @@ struct bridge {
         char *node, *state_dir, *dnsmasq_path;
         struct dhcp_options dhcp;
         struct filter *filter; /* NULL: no anti-spoofing */
-        pthread_mutex_t lock;  /* the table of subnets */
-        pthread_cond_t calm;   /* a subnet is no longer busy */
+        bool fix_nf_call;
+        pthread_mutex_t lock; /* the table of subnets */
+        pthread_cond_t calm;  /* a subnet is no longer busy */
         struct subnet **subnets;
         size_t subnet_count, subnet_capacity;
         /* Held while namespaces and bridges come and go: a namespace is in use while a bridge names its VPC.
@@ -74,7 +75,8 @@ int subnet_sweep_namespaces(struct bridge *b, struct nl_sock *sock, struct net_e
 /* Calls fn for each namespace with a label of ours. */
 void subnet_each_namespace(struct bridge *b, void (*fn)(void *arg, const char *name, const char *vpc_id),
                            void *arg);
-int subnet_namespace(const struct subnet *s); /* fd or -ENOENT */
+/* The VPC's namespace, if it is our node's: fd or -ENOENT. */
+int subnet_namespace(struct bridge *b, const struct subnet *s);
 bool bridge_owns(const struct bridge *b, struct rtnl_link *link, enum net_label_kind kind,
                  struct net_label *out);
 

@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 
 #include "services/network/backends/bridge_internal.h"
+#include "services/network/backends/brnf.h"
 
 #define MONITOR_BUFFER (1 << 20)
 
@@ -54,8 +55,11 @@ static void on_link(struct nl_object *object, void *arg)
         struct rtnl_link *link = (struct rtnl_link *)object;
         struct net_label l;
 
-        if (!rtnl_label(link, &l) || strcmp(l.node, b->node) != 0)
+        if (!rtnl_label(link, &l) || strcmp(l.node, b->node) != 0) {
+                if (rtnl_is(link, "bridge"))
+                        brnf_check(b->fix_nf_call);
                 return;
+        }
         bool deleted = nl_object_get_msgtype(object) == RTM_DELLINK;
         bool loose = rtnl_link_get_master(link) == 0;
         if (l.kind == NET_LABEL_PORT && (deleted || loose))

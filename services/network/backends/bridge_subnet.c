@@ -92,7 +92,7 @@ int subnet_adopt(struct bridge *b, const char *id, const char *vpc_id)
         if (!s)
                 return -ENOMEM;
         if (s->server.pidfd < 0) {
-                AK_AUTOCLOSE int ns_fd = subnet_namespace(s);
+                AK_AUTOCLOSE int ns_fd = subnet_namespace(b, s);
 
                 if (ns_fd >= 0)
                         (void)dhcp_find(ns_fd, id, &s->server); /* none: the next prepare starts it */
@@ -108,11 +108,6 @@ bool bridge_owns(const struct bridge *b, struct rtnl_link *link, enum net_label_
 }
 
 /* ------------------------------------------------------------------ namespace */
-
-int subnet_namespace(const struct subnet *s)
-{
-        return s->vpc_id[0] == '\0' ? -ENOENT : netns_open(net_netns_name(s->vpc_id).s);
-}
 
 struct vpc_label {
         const char *node, *vpc_id;
@@ -132,6 +127,36 @@ static int read_label(void *arg)
         if (r < 0)
                 return r;
         return rtnl_label(lo, &l->found) && l->found.kind == NET_LABEL_VPC ? 0 : -ENODATA;
+}
+
+/* A namespace of the VPC's name may be another node's: its label decides. */
+static int open_own(const struct bridge *b, const char *vpc_id)
+{
+        struct vpc_label label = {.node = b->node};
+        AK_AUTOCLOSE int fd = vpc_id[0] == '\0' ? -ENOENT : netns_open(net_netns_name(vpc_id).s);
+
+        if (fd < 0)
+                return fd;
+        if (netns_run(fd, read_label, &label) < 0 || strcmp(label.found.node, b->node) != 0 ||
+            strcmp(label.found.vpc_id, vpc_id) != 0)
+                return -ENOENT;
+        int result = fd;
+        fd = -1;
+        return result;
+}
+
+static bool standing(struct bridge *b, const struct subnet *s)
+{
+        pthread_mutex_lock(&b->lock);
+        bool result = s->standing;
+        pthread_mutex_unlock(&b->lock);
+        return result;
+}
+
+int subnet_namespace(struct bridge *b, const struct subnet *s)
+{
+        /* The label was looked at when it was made to stand. */
+        return standing(b, s) ? netns_open(net_netns_name(s->vpc_id).s) : open_own(b, s->vpc_id);
 }
 
 static int write_knob(const char *path, const char *value)
@@ -288,7 +313,7 @@ static int add_leg(struct nl_sock *sock, const char *name, const struct leg *leg
         return r == 0 ? netns_run(ns_fd, configure_leg, (void *)leg) : r;
 }
 
-static int ensure_leg(struct bridge *b, struct nl_sock *sock, const struct subnet *s,
+static int ensure_leg(struct bridge *b, struct nl_sock *sock, struct subnet *s,
                       const struct net_port_spec *spec, int ns_fd, int master, struct net_error *error)
 {
         struct net_name name = net_veth_name(s->id), inner = net_gateway_name(s->id);
@@ -305,6 +330,7 @@ static int ensure_leg(struct bridge *b, struct nl_sock *sock, const struct subne
                 r = netns_run(ns_fd, configure_leg, &leg);
         }
         if (r == -ENODEV) {
+                dhcp_stop(&s->server); /* it listens on the leg that was */
                 r = add_leg(sock, name.s, &leg, ns_fd);
                 rtnl_link_put(link);
                 link = NULL;
@@ -348,10 +374,7 @@ static bool is_standing(struct bridge *b, struct nl_sock *sock, struct subnet *s
         AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = NULL;
         struct net_label l;
 
-        pthread_mutex_lock(&b->lock);
-        bool standing = s->standing;
-        pthread_mutex_unlock(&b->lock);
-        if (!standing || !same_subnet(s, spec) || (spec->dhcp && !dhcp_alive(&s->server)) ||
+        if (!standing(b, s) || !same_subnet(s, spec) || (spec->dhcp && !dhcp_alive(&s->server)) ||
             rtnl_get(sock, net_bridge_name(s->id).s, &link) < 0 ||
             !bridge_owns(b, link, NET_LABEL_SUBNET, &l))
                 return false;
@@ -445,13 +468,14 @@ static int take_census(struct bridge *b, struct nl_sock *sock, const char *subne
         return 0;
 }
 
-static int remove_namespace(const char *vpc_id, struct net_error *error)
+static int remove_namespace(struct bridge *b, const char *vpc_id, struct net_error *error)
 {
         struct net_name name = net_netns_name(vpc_id);
-        AK_AUTOCLOSE int fd = netns_open(name.s);
+        AK_AUTOCLOSE int fd = open_own(b, vpc_id);
 
-        if (fd >= 0)
-                dhcp_stop_all(fd);
+        if (fd < 0)
+                return 0;
+        dhcp_stop_all(fd);
         int r = netns_remove(name.s);
         if (r < 0)
                 net_error_set(error, "NamespaceFailed", "cannot remove %s: %s", name.s, strerror(-r));
@@ -485,7 +509,7 @@ static int drop_vpc_if_empty(struct bridge *b, struct nl_sock *sock, const struc
         if (r < 0)
                 return link_failed("links", "of this host", r, error);
         if (census.bridges_of_vpc == 0 && s->vpc_id[0] != '\0')
-                r = remove_namespace(s->vpc_id, error);
+                r = remove_namespace(b, s->vpc_id, error);
         if (r == 0 && census.bridges == 0 && b->filter)
                 r = filter_teardown(b->filter, error);
         return r;
@@ -500,7 +524,7 @@ int subnet_drop_if_empty(struct bridge *b, struct nl_sock *sock, struct subnet *
                 return link_failed("links", "of this host", r, error);
         if (census.ports_of_subnet > 0)
                 return 0;
-        AK_AUTOCLOSE int ns_fd = subnet_namespace(s);
+        AK_AUTOCLOSE int ns_fd = subnet_namespace(b, s);
         if (s->server.pidfd < 0 && ns_fd >= 0)
                 (void)dhcp_find(ns_fd, s->id, &s->server);
         dhcp_stop(&s->server);
@@ -553,7 +577,7 @@ static void sweep_namespace(void *arg, const char *name, const char *vpc_id)
         (void)name;
         if (take_census(s->bridge, s->sock, "", vpc_id, &census) < 0 || census.bridges_of_vpc > 0)
                 return;
-        int r = remove_namespace(vpc_id, s->error);
+        int r = remove_namespace(s->bridge, vpc_id, s->error);
         if (r < 0)
                 s->result = r;
 }

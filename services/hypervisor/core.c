@@ -705,7 +705,8 @@ int hv_core_step(struct hv_core *core, const struct hv_event *event, uint64_t no
         core->real_us = real_us;
         core->out = out;
         core->error = 0;
-        if (core->wake_at_us <= now_us)
+        /* A tick, early or not, is the wake that was asked for. */
+        if (event->type == HV_EVENT_TICK || core->wake_at_us <= now_us)
                 core->wake_at_us = 0;
         dispatch(core, event);
         advance_connection(core);

@@ -419,6 +419,22 @@ static void test_readiness_is_asked_for_often_at_first(void **state)
         assert_false(rig_calls(rig, HV_OP_PROBE));
 }
 
+/* Timers have a coarser clock than the core. */
+static void test_tick_that_comes_too_early(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(PORT0);
+        struct rig *rig = *state;
+
+        rig_connect(rig, &domain, 1);
+        assert_int_equal(rig_count(rig, HV_ACTION_WAKE), 1);
+        rig_tick(rig, 1999);
+        assert_false(rig_calls(rig, HV_OP_PROBE));
+        assert_int_equal(rig_count(rig, HV_ACTION_WAKE), 1);
+        rig_tick(rig, 1);
+        assert_true(rig_calls(rig, HV_OP_PROBE));
+        free(domain);
+}
+
 static void test_guest_without_driver(void **state)
 {
         struct rig *rig = *state;
@@ -887,6 +903,7 @@ int main(void)
             TEST(test_power_state),
             TEST(test_attach_needs_wish_and_port),
             TEST(test_readiness_is_asked_for_often_at_first),
+            TEST(test_tick_that_comes_too_early),
             TEST(test_guest_without_driver),
             TEST(test_reboot_makes_it_wait_again),
             TEST(test_failed_attach_is_tried_once_per_attempt),

@@ -66,6 +66,8 @@ static void log_result(const struct hv_result *r)
 
         if (r->head.op == HV_OP_PROBE || r->head.op == HV_OP_INSPECT)
                 level = AK_LOG_DEBUG;
+        else if (r->head.error == HV_ERROR_NO_DOMAIN || r->head.error == HV_ERROR_NO_DEVICE)
+                level = AK_LOG_INFO; /* it went by itself meanwhile */
         ak_log(level, "driver_call", "op", hv_op_name(r->head.op), "pod", r->head.pod_uid, "port",
                r->head.port_id[0] ? r->head.port_id : NULL, "us",
                AK_FMT("%llu", (unsigned long long)r->head.took_us), "error",

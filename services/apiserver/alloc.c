@@ -51,6 +51,8 @@ static void auto_create_vpc(struct api_txn *t, const char *name_space, const cha
                 range.prefix_len = AUTO_SUBNET_BITS;
         ak_cidr_format(&range, cidr);
         (void)snprintf(name, sizeof(name), "%.240s-default", vpc);
+        if (api_find(t->core, &api_kind_subnet, name_space, name))
+                return; /* another VPC's: not to be overwritten */
         object = new_object(t, &api_kind_subnet, name_space, name);
         (void)api_set(object, "spec.vpc", json_string(vpc));
         (void)api_set(object, "spec.cidr", json_string(cidr));
@@ -94,16 +96,25 @@ json_t *api_resolve_subnet(struct api_txn *t, const char *name_space, const char
         return found;
 }
 
+/* Number of addresses of an IPv4 network. */
+static uint64_t range_size(const struct ak_cidr *range)
+{
+        return UINT64_C(1) << (32 - range->prefix_len);
+}
+
 static void check_gateway(json_t *subnet, const struct ak_cidr *range, struct api_causes *causes)
 {
         const char *text = api_text(subnet, "spec.gateway");
         char gateway[AK_IP_SIZE];
         struct ak_ip ip;
+        uint64_t index;
 
         if (*text) {
-                if (ak_ip_parse(text, &ip) == 0 && !ak_cidr_contains(range, &ip))
+                if (ak_ip_parse(text, &ip) == 0 &&
+                    (!ak_cidr_contains(range, &ip) || ak_cidr_index(range, &ip, &index) < 0 || index == 0 ||
+                     index == range_size(range) - 1))
                         api_cause(causes, API_INVALID, "spec.gateway", api_at(subnet, "spec.gateway"),
-                                  "must lie in spec.cidr");
+                                  "must be the address of a host in spec.cidr");
                 return;
         }
         if (ak_cidr_nth(range, 1, &ip) < 0)
@@ -170,12 +181,6 @@ void api_check_subnet(struct api_txn *t, json_t *subnet, struct api_causes *caus
 }
 
 /* ---- addresses ---- */
-
-/* Number of addresses of an IPv4 network. */
-static uint64_t range_size(const struct ak_cidr *range)
-{
-        return UINT64_C(1) << (32 - range->prefix_len);
-}
 
 static bool ip_free(const struct api_txn *t, const json_t *subnet, const struct ak_ip *ip,
                     char text[AK_IP_SIZE])

@@ -265,7 +265,7 @@ static bool empty_kind(struct api_txn *t, const struct api_kind *kind, const cha
                 if (strcmp(api_namespace(object), name_space) != 0)
                         continue;
                 empty = false;
-                if (api_is_deleting(object) || kind == &api_kind_port)
+                if (api_is_deleting(object))
                         continue;
                 /* The object's own answer does not matter here, only its changes. */
                 ignored = *out;

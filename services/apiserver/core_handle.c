@@ -450,8 +450,11 @@ static bool body_usable(const struct api_request *r, struct api_result *out)
 
 static bool subresource_served(const struct api_request *r, struct api_result *out)
 {
-        bool known = !*r->subresource || (strcmp(r->subresource, "status") == 0 && r->kind->has_status &&
-                                          r->verb != API_CREATE && r->verb != API_DELETE);
+        bool status = strcmp(r->subresource, "status") == 0 && r->kind->has_status && r->verb != API_CREATE &&
+                      r->verb != API_DELETE;
+        bool binding =
+            strcmp(r->subresource, "binding") == 0 && r->kind == &api_kind_pod && r->verb == API_CREATE;
+        bool known = !*r->subresource || status || binding;
 
         if (!known)
                 api_fail_fmt(out, 404, "NotFound", r->kind, r->name, "%s/%s is not served for this verb",
@@ -466,7 +469,9 @@ static void write_request(struct api_txn *t, const struct api_request *r)
         if (deletes) {
                 api_handle_delete(t, r);
         } else if (body_usable(r, t->out)) {
-                if (r->verb == API_CREATE) {
+                if (r->verb == API_CREATE && *r->subresource) {
+                        api_handle_binding(t, r);
+                } else if (r->verb == API_CREATE) {
                         if (same_type(r, r->body, t->out) && same_place(r, r->body, t->out) &&
                             namespace_open(t, r))
                                 create(t, r);

@@ -185,6 +185,8 @@ void api_pod_nics_create(struct api_txn *t, json_t *pod, struct api_causes *caus
 void api_pod_nics_update(struct api_txn *t, const json_t *old, json_t *pod, struct api_causes *causes);
 /* Binds a pod and its ports to a node. */
 int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node);
+/* POST …/pods/NAME/binding: {target: {name: NODE}}; fills t->out. */
+void api_handle_binding(struct api_txn *t, const struct api_request *r);
 
 /* ---- verbs ---- */
 void api_handle_list(struct api_core *core, const struct api_request *r, struct api_result *out);

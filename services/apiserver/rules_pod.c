@@ -295,6 +295,35 @@ int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node)
         return api_txn_put(t, &api_kind_pod, copy);
 }
 
+void api_handle_binding(struct api_txn *t, const struct api_request *r)
+{
+        const json_t *pod = api_find(t->core, &api_kind_pod, r->name_space, r->name);
+        const char *node = api_text(r->body, "target.name"), *bound = api_text(pod, "spec.nodeName");
+        struct api_causes causes = {0};
+
+        if (!pod) {
+                api_fail_fmt(t->out, 404, "NotFound", r->kind, r->name, "pods \"%s\" not found", r->name);
+                return;
+        }
+        if (!*node)
+                api_cause(&causes, API_REQUIRED, "target.name", NULL, "name the node");
+        else if (!api_find(t->core, &api_kind_node, "", node))
+                api_cause(&causes, API_NOT_FOUND, "target.name", api_at(r->body, "target.name"), "");
+        if (api_causes_any(&causes)) {
+                t->out->code = 422;
+                t->out->object = api_status_invalid(r->kind, r->name, &causes);
+        } else if (*bound || api_is_deleting(pod)) {
+                api_fail_fmt(t->out, 409, "Conflict", r->kind, r->name,
+                             "Operation cannot be fulfilled on pods/binding \"%s\": pod %s is %s%s", r->name,
+                             r->name, *bound ? "already assigned to node " : "being deleted", bound);
+        } else if (api_pod_bind(t, pod, node) == 0) {
+                t->out->code = 201;
+                t->out->object = json_pack("{s:s, s:s, s:{}, s:s}", "kind", "Status", "apiVersion", "v1",
+                                           "metadata", "status", "Success");
+        }
+        api_causes_deinit(&causes);
+}
+
 const struct api_rules api_rules_pod = {
     .kind = &api_kind_pod,
     .admit = pod_admit,

@@ -83,7 +83,8 @@ const struct api_rules api_rules_vpc = {
 static void subnet_create(struct api_txn *t, json_t *subnet, struct api_causes *causes)
 {
         (void)json_object_del(subnet, "status");
-        api_check_subnet(t, subnet, causes);
+        if (!api_causes_any(causes))
+                api_check_subnet(t, subnet, causes);
 }
 
 static void subnet_update(struct api_txn *t AK_UNUSED, const json_t *old, json_t *subnet,

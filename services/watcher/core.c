@@ -248,6 +248,8 @@ static void pod_store(struct watcher_core *core, struct watcher_vm *vm, json_t *
         vm->spec = decoded;
         vm->vanished = false;
         vm->unknown_us = 0;
+        if (!vm->pod_us)
+                vm->pod_us = core->now;
         vm->version = decoded->resource_version;
         if (decoded->generation > vm->generation)
                 vm->generation = decoded->generation;
@@ -545,6 +547,7 @@ static void take(struct watcher_core *core, const struct watcher_event *event)
 {
         switch (event->type) {
         case WATCHER_EVENT_TICK:
+                core->wake_us = 0; /* the shell's timer is spent, even where it came a little early */
                 break;
         case WATCHER_EVENT_POD_PUT:
                 pod_put(core, event->object);

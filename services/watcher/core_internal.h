@@ -96,6 +96,7 @@ struct watcher_nic {
         char mac[AK_LEN_MAC + 1], device_alias[128], pci_address[32];
         struct watcher_timings timings;
         bool adopted; /* state comes from the API: the reports have not been heard yet */
+        bool met_pod; /* adopted or not: that is decided */
         bool was_ready, told_failed;
         bool released;             /* the API accepted Released ... */
         uint64_t released_version; /* ... for this resourceVersion of the port */
@@ -109,6 +110,7 @@ struct watcher_vm {
         bool vanished;            /* was in the API and is no more */
         uint64_t version;         /* resourceVersion of the last state or the delete */
         uint64_t unknown_us;
+        uint64_t pod_us; /* when the pod was first seen */
         uint64_t generation;
 
         struct ak_message *wish; /* vm_diff */

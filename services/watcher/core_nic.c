@@ -63,6 +63,7 @@ static enum watcher_state state_of(const char *name)
 static void adopt(struct watcher_nic *nic, const json_t *stored)
 {
         uint64_t ignored;
+        nic->adopted = true;
         nic->state = state_of(json_string_value(json_object_get(stored, "state")));
         copy_text(nic->reason, sizeof(nic->reason), stored, "reason");
         copy_text(nic->message, sizeof(nic->message), stored, "message");
@@ -75,7 +76,6 @@ static void adopt(struct watcher_nic *nic, const json_t *stored)
         load_timings(stored, &nic->timings);
         nic->was_ready = nic->state == W_READY;
         nic->told_failed = nic->state == W_FAILED;
-        nic->adopted = true;
 }
 
 struct watcher_nic *watcher_nic_add(struct watcher_core *core, struct watcher_vm *vm, const char *port_id,
@@ -111,9 +111,6 @@ struct watcher_nic *watcher_nic_add(struct watcher_core *core, struct watcher_vm
         W_COPY(nic->reason, "Pending");
         ak_rfc3339_format(core->real, false, nic->since);
         vm->nics[vm->nic_count++] = nic;
-        const json_t *stored = watcher_stored_nic(vm, port_id);
-        if (stored)
-                adopt(nic, stored);
         return nic;
 }
 
@@ -155,6 +152,18 @@ static const struct watcher_port *bound_port(const struct watcher_core *core, co
         return port && is_bound(vm, port) ? port : NULL;
 }
 
+/* Those that the pod has come to know of since: reports may have been first. */
+static void adopt_all(struct watcher_vm *vm)
+{
+        for (size_t i = 0; vm->pod && i < vm->nic_count; i++) {
+                struct watcher_nic *nic = vm->nics[i];
+                const json_t *stored = nic->met_pod ? NULL : watcher_stored_nic(vm, nic->port_id);
+                nic->met_pod = true;
+                if (stored)
+                        adopt(nic, stored);
+        }
+}
+
 void watcher_nics_collect(struct watcher_core *core, struct watcher_vm *vm)
 {
         for (size_t i = 0; vm->pod && i < vm->spec->nic_count; i++) {
@@ -176,6 +185,7 @@ void watcher_nics_collect(struct watcher_core *core, struct watcher_vm *vm)
                 if (nic && !nic->name[0])
                         W_COPY(nic->name, port->nic);
         }
+        adopt_all(vm);
 }
 
 /* ------------------------------------------------------------------ reports */
@@ -546,7 +556,8 @@ static void present_state(struct watcher_core *core, struct watcher_vm *vm, stru
         if (ready && !nic->ready_us)
                 nic->ready_us = core->now;
         const char *reason = v->reason;
-        if (v->unanswered && nic->state == W_READY && v->state == W_IN_PROGRESS && nic->have_nic)
+        if (v->unanswered && v->state == W_IN_PROGRESS && nic->have_nic && nic->nic.state == AK_NIC_READY &&
+            nic->wish && nic->wish->nic_diff.wanted == AK_NIC_WANTED_PRESENT)
                 reason = "Updating";
         watcher_nic_set(core, vm, nic, v->state, reason, v->message ? v->message : "");
         if (nic->have_nic && !v->unanswered)

@@ -210,6 +210,23 @@ static bool stopping(const struct watcher_vm *vm)
         return vm->have_status && vm->status.phase == AK_VM_PHASE_STOPPING;
 }
 
+/*
+ * A watcher that has just started knows of the VM what the API knows, until the hypervisor is heard: it stands
+ * for a while, and then it says that nothing is known.
+ */
+static bool unheard(const struct watcher_vm *vm)
+{
+        return !vm->have_status && json_array_size(json_object_get(api_status(vm), "containerStatuses")) > 0;
+}
+
+static bool given_up_hearing(struct watcher_core *core, struct watcher_vm *vm)
+{
+        if (core->now >= vm->pod_us + core->config.peer_us)
+                return true;
+        watcher_wake_at(vm, vm->pod_us + core->config.peer_us);
+        return false;
+}
+
 static const char *api_phase(const struct watcher_vm *vm)
 {
         const char *before = json_string_value(json_object_get(api_status(vm), "phase"));
@@ -395,16 +412,13 @@ static const struct watcher_nic *primary(const struct watcher_vm *vm)
         return vm->spec->nic_count > 0 ? watcher_nic_find(vm, vm->spec->nics[0].port_id) : NULL;
 }
 
-static json_t *conditions(const struct watcher_core *core, const struct watcher_vm *vm)
+static void put_conditions(const struct watcher_core *core, const struct watcher_vm *vm, json_t *list)
 {
-        json_t *list = json_deep_copy(json_object_get(api_status(vm), "conditions"));
         const struct watcher_nic *nic = primary(vm);
         bool up = running(vm), usable = !nic || nic->state == W_READY;
-        if (!json_is_array(list)) {
-                json_decref(list);
-                list = json_array();
-        }
         const char *reason = up ? "" : vm->terminal ? "PodCompleted" : "VMNotRunning";
+        if (unheard(vm))
+                reason = "NoReport";
         put_condition(core, list, "PodScheduled", true, "", "");
         put_condition(core, list, "Initialized", true, "", "");
         put_condition(core, list, "ContainersReady", up, reason, up ? "" : vm->status.message);
@@ -412,6 +426,16 @@ static json_t *conditions(const struct watcher_core *core, const struct watcher_
                 put_condition(core, list, "Ready", false, "PrimaryNICNotReady", nic->reason);
         else
                 put_condition(core, list, "Ready", up, reason, "");
+}
+
+static json_t *conditions(const struct watcher_core *core, const struct watcher_vm *vm)
+{
+        json_t *list = json_deep_copy(json_object_get(api_status(vm), "conditions"));
+        if (!json_is_array(list)) {
+                json_decref(list);
+                list = json_array();
+        }
+        put_conditions(core, vm, list);
         return list;
 }
 
@@ -433,23 +457,32 @@ static void put_pod_ips(const struct watcher_core *core, const struct watcher_vm
         (void)json_object_set_new(status, "podIPs", list);
 }
 
-static json_t *status_build(const struct watcher_core *core, const struct watcher_vm *vm)
+static void put_vm(struct watcher_core *core, struct watcher_vm *vm, json_t *status)
+{
+        bool failed = vm->have_status && vm->status.phase == AK_VM_PHASE_FAILED;
+        if (!unheard(vm)) {
+                put_string(status, "phase", api_phase(vm));
+                put_string(status, "reason", failed ? vm->status.reason : "");
+                put_string(status, "message", failed ? vm->status.message : "");
+                (void)json_object_set_new(status, "containerStatuses",
+                                          json_pack("[o]", container_status(core, vm)));
+                (void)json_object_set_new(status, "virtualMachineStatus", vm_status(core, vm));
+        } else if (!given_up_hearing(core, vm)) {
+                return;
+        }
+        (void)json_object_set_new(status, "conditions", conditions(core, vm));
+}
+
+static json_t *status_build(struct watcher_core *core, struct watcher_vm *vm)
 {
         const json_t *before = api_status(vm);
         json_t *status = json_is_object(before) ? json_copy((json_t *)before) : json_object();
-        bool failed = vm->have_status && vm->status.phase == AK_VM_PHASE_FAILED;
-        json_t *container = container_status(core, vm);
-        put_string(status, "phase", api_phase(vm));
-        put_string(status, "reason", failed ? vm->status.reason : "");
-        put_string(status, "message", failed ? vm->status.message : "");
         put_string(status, "hostIP", core->config.host_ip);
         put_pod_ips(core, vm, status);
         if (!json_object_get(status, "startTime"))
                 put_time(status, "startTime", core->real);
-        (void)json_object_set_new(status, "conditions", conditions(core, vm));
-        (void)json_object_set_new(status, "containerStatuses", json_pack("[o]", container));
+        put_vm(core, vm, status);
         (void)json_object_set_new(status, "nicStatuses", nic_statuses(core, vm));
-        (void)json_object_set_new(status, "virtualMachineStatus", vm_status(core, vm));
         return status;
 }
 
@@ -493,7 +526,8 @@ static void write_out(struct watcher_core *core, struct watcher_vm *vm, json_t *
 
 void watcher_status_write(struct watcher_core *core, struct watcher_vm *vm)
 {
-        if (vm->delete_task.op || !watcher_task_ready(core, vm, &vm->status_task))
+        /* With half of the lists nothing can be told from what is merely not here yet. */
+        if (!core->synced_us || vm->delete_task.op || !watcher_task_ready(core, vm, &vm->status_task))
                 return;
         json_t *status = status_build(core, vm);
         const json_t *before = api_status(vm);

@@ -126,21 +126,19 @@ static struct watcher_verdict present(const struct watcher_core *core, const str
 
 static struct watcher_verdict leaving(const struct watcher_core *core, const struct watcher_nic *nic)
 {
-        struct watcher_verdict v = progress("Detaching", "");
-        if (!nic_answers(nic)) {
-                v.unanswered = true;
+        bool late = nic->tries > 1 || core->now >= nic->asked_us + core->config.reask_us;
+        struct watcher_verdict v = late ? progress("GuestNotResponding", "the guest has not given the device up yet")
+                                        : progress("Detaching", "");
+        v.unanswered = !nic_answers(nic);
+        v.asking = !v.unanswered;
+        if (v.unanswered)
                 return v;
-        }
-        v.asking = true;
         if (nic->nic.state == AK_NIC_FAILED) {
                 v = failure(nic->nic.reason, nic->nic.message, false);
                 v.asking = true;
         } else if (nic->nic.reason[0]) {
                 v.reason = nic->nic.reason;
                 v.message = nic->nic.message;
-        } else if (core->now >= nic->asked_us + core->config.reask_us || nic->tries > 1) {
-                v.reason = "GuestNotResponding";
-                v.message = "the guest has not given the device up yet";
         }
         return v;
 }

@@ -371,7 +371,7 @@ int ak_options_yaml(const char *path, const struct ak_option *options, size_t co
                     int (*sink)(void *, const struct ak_yaml_value *), void *arg)
 {
         AK_AUTOFREE char *data = NULL;
-        size_t len;
+        size_t len = 0;
         int r = read_file(path, &data, &len);
 
         return r < 0 ? r : ak_options_yaml_text(path, data, len, options, count, sink, arg);

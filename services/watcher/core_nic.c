@@ -522,6 +522,8 @@ static bool held(struct watcher_core *core, struct watcher_vm *vm, const struct 
 {
         uint64_t since = nic->asked_us > nic->wished_us ? nic->asked_us : nic->wished_us;
         uint64_t hold = nic->adopted && !nic->have_nic ? core->config.peer_us : core->config.hold_us;
+        if (nic->adopted && !core->synced_us)
+                return true;
         if (!v->unanswered || v->state != W_IN_PROGRESS || !(nic->state == W_READY || nic->adopted))
                 return false;
         if (nic->wish && nic->wish->nic_diff.wanted == AK_NIC_WANTED_ABSENT)

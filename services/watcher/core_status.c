@@ -367,6 +367,10 @@ static json_t *vm_status(const struct watcher_core *core, const struct watcher_v
         put_number(v, "restartCount", vm->restarts);
         (void)json_object_set_new(v, "state", container_state(core, vm, before));
         put_string(v, "accelerator", vm->status.accel);
+        put_string(v, "reason", vm->status.reason);
+        put_string(v, "message", vm->status.message);
+        if (vm->have_status && vm->status.phase == AK_VM_PHASE_PULLING)
+                put_number(v, "progressPercent", vm->status.progress_percent);
         if (vm->status.nic_slots) {
                 put_number(v, "nicSlots", vm->status.nic_slots);
                 put_number(v, "nicSlotsFree", vm->status.nic_slots_free);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 const struct ctl_core_ops *const ctl_cores[] = {
+    &ctl_core_watcher,
     &ctl_core_network,
     &ctl_core_hypervisor,
     NULL,

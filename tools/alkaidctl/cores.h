@@ -5,6 +5,7 @@
 #include "proto/proto.h"
 #include "tools/alkaidctl/replay.h"
 
+extern const struct ctl_core_ops ctl_core_watcher;
 extern const struct ctl_core_ops ctl_core_network;
 extern const struct ctl_core_ops ctl_core_hypervisor;
 

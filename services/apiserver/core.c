@@ -302,24 +302,56 @@ static void sweep_namespaces(struct api_txn *t)
 
 /* ---- old events ---- */
 
+struct aged_event {
+        uint64_t version; /* of its last change: the smaller, the older */
+        json_t *object;
+};
+
+static int by_version(const void *a, const void *b)
+{
+        const struct aged_event *x = a, *y = b;
+
+        return x->version < y->version ? -1 : x->version > y->version;
+}
+
+static bool outlived(const json_t *event, uint64_t real_us)
+{
+        const char *last = api_text(event, "lastTimestamp");
+        uint64_t us;
+
+        if (ak_rfc3339_parse(*last ? last : api_text(event, "metadata.creationTimestamp"), &us) < 0)
+                return true;
+        return us + EVENT_TTL_US <= real_us;
+}
+
+/* Those past their time, and the oldest of those that are too many. */
 static void sweep_events(struct api_txn *t)
 {
         const struct api_table_of_kind *events = api_objects(t->core, &api_kind_event);
-        size_t excess = events->count > EVENTS_MAX ? events->count - EVENTS_MAX : 0;
+        size_t count = events->count, excess = count > EVENTS_MAX ? count - EVENTS_MAX : 0;
+        AK_AUTOFREE struct aged_event *aged = calloc(count ? count : 1, sizeof(*aged));
 
-        for (size_t i = events->count; i > 0; i--) {
-                json_t *e = events->items[i - 1].object;
-                const char *last = api_text(e, "lastTimestamp");
-                uint64_t us = 0;
-
-                if (ak_rfc3339_parse(*last ? last : api_text(e, "metadata.creationTimestamp"), &us) < 0)
-                        us = 0;
-                if (excess == 0 && us + EVENT_TTL_US > t->real_us)
-                        continue;
-                if (excess)
-                        excess--;
-                (void)api_txn_delete(t, &api_kind_event, e);
+        if (!aged)
+                return; /* the next sweep may have more luck */
+        for (size_t i = 0; i < count; i++) {
+                json_t *object = events->items[i].object;
+                aged[i] = (struct aged_event){
+                    .version = strtoull(api_text(object, "metadata.resourceVersion"), NULL, 10),
+                    .object = json_incref(object)};
         }
+        if (excess)
+                qsort(aged, count, sizeof(*aged), by_version);
+        for (size_t i = 0; i < count; i++) {
+                if (i < excess || outlived(aged[i].object, t->real_us))
+                        (void)api_txn_delete(t, &api_kind_event, aged[i].object);
+                json_decref(aged[i].object);
+        }
+}
+
+static bool sweep_is_due(const struct api_core *core, uint64_t real_us)
+{
+        return real_us >= core->next_sweep_us || core->next_sweep_us > real_us + 2 * SWEEP_INTERVAL_US ||
+               api_objects(core, &api_kind_event)->count > EVENTS_MAX + EVENTS_MAX / 10;
 }
 
 int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *out, uint64_t *next_us)
@@ -330,7 +362,7 @@ int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *ou
         api_txn_begin(&t, core, real_us, out);
         schedule(&t);
         sweep_namespaces(&t);
-        if (real_us >= core->next_sweep_us || core->next_sweep_us > real_us + 2 * SWEEP_INTERVAL_US) {
+        if (sweep_is_due(core, real_us)) {
                 sweep_events(&t);
                 core->next_sweep_us = real_us + SWEEP_INTERVAL_US;
         }

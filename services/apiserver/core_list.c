@@ -95,6 +95,11 @@ void api_handle_list(struct api_core *core, const struct api_request *r, struct 
                 api_fail(out, 400, "BadRequest", r->kind, "", "continue: not a token of this server");
                 return;
         }
+        if (version > core->resource_version) {
+                api_fail(out, 410, "Expired", r->kind, "",
+                         "The provided continue parameter is of another store; start a new list without it");
+                return;
+        }
         page.items = json_array();
         collect(core, r, selector, from, &page);
         out->code = 200;

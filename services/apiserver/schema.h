@@ -47,6 +47,7 @@ struct api_schema {
         /* Format check of a string beyond the above; returns NULL or what is expected ("an IPv4 or IPv6
          * address"). */
         const char *(*check)(const char *value);
+        const char *(*check_key)(const char *key); /* the same for the keys of API_TYPE_MAP */
 };
 
 struct api_field {

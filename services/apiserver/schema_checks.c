@@ -2,6 +2,7 @@
 /* Format checks that the schema tables name. Each returns NULL or what would have been right. */
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -23,6 +24,44 @@ const char *api_check_label(const char *value)
                                              : "a lowercase RFC 1123 label must consist of lower case "
                                                "alphanumeric characters or '-', and "
                                                "must start and end with an alphanumeric character";
+}
+
+/* [A-Za-z0-9] at both ends, [A-Za-z0-9-_.] between, at most 63. */
+static bool qualified(const char *text)
+{
+        size_t len = strlen(text);
+
+        for (size_t i = 0; i < len; i++)
+                if (!isalnum((unsigned char)text[i]) && (!strchr("-_.", text[i]) || i == 0 || i == len - 1))
+                        return false;
+        return len <= 63;
+}
+
+const char *api_check_label_value(const char *value)
+{
+        return qualified(value)
+                   ? NULL
+                   : "a valid label must be an empty string or at most 63 alphanumeric characters, "
+                     "'-', '_' or '.', beginning and ending with an alphanumeric character";
+}
+
+const char *api_check_label_key(const char *value)
+{
+        const char *slash = strchr(value, '/'), *name = slash ? slash + 1 : value;
+        char prefix[254];
+
+        if (slash) {
+                if (slash - value >= (ptrdiff_t)sizeof(prefix))
+                        return "prefix part must be no more than 253 characters";
+                (void)snprintf(prefix, sizeof(prefix), "%.*s", (int)(slash - value), value);
+                if (!ak_dns1123_subdomain_valid(prefix))
+                        return "prefix part must be a DNS subdomain (e.g. 'example.com')";
+        }
+        return *name && qualified(name)
+                   ? NULL
+                   : "name part must be 1 to 63 alphanumeric characters, '-', '_' or '.', beginning and "
+                     "ending "
+                     "with an alphanumeric character (e.g. 'MyName' or 'example.com/MyName')";
 }
 
 const char *api_check_ifname(const char *value)

@@ -38,6 +38,8 @@ extern const struct api_schema api_schema_conditions; /* merged by type */
 /* Format checks: NULL or what is expected. */
 const char *api_check_name(const char *value);
 const char *api_check_label(const char *value);
+const char *api_check_label_key(const char *value); /* "example.org/name" of a label, annotation, … */
+const char *api_check_label_value(const char *value);
 const char *api_check_ifname(const char *value);
 const char *api_check_ip(const char *value);
 const char *api_check_cidr(const char *value);

@@ -41,6 +41,13 @@ static const struct api_schema owner =
 static const struct api_schema owners = {
     .type = API_TYPE_LIST, .item = &owner, .merge = API_MERGE_BY_KEY, .merge_key = "uid", .max_items = 64};
 
+static const struct api_schema label_value = {
+    .type = API_TYPE_STRING, .max_len = 63, .check = api_check_label_value};
+static const struct api_schema labels = {
+    .type = API_TYPE_MAP, .item = &label_value, .check_key = api_check_label_key};
+static const struct api_schema annotations = {
+    .type = API_TYPE_MAP, .item = &api_schema_string, .check_key = api_check_label_key};
+
 static const struct api_field meta_fields[] = {
     {"name", &api_schema_name, false, "Name, unique within the namespace."},
     {"generateName", &api_schema_string, false, "Prefix from which the server makes a name."},
@@ -51,8 +58,8 @@ static const struct api_field meta_fields[] = {
     {"creationTimestamp", &api_schema_time, false, "Set by the server."},
     {"deletionTimestamp", &api_schema_time, false, "When the object will be gone; set by the server."},
     {"deletionGracePeriodSeconds", &api_schema_int, false, "Time to stop in; set by the server."},
-    {"labels", &api_schema_string_map, false, "Keys and values to select by."},
-    {"annotations", &api_schema_string_map, false, "Keys and values for tools."},
+    {"labels", &labels, false, "Keys and values to select by."},
+    {"annotations", &annotations, false, "Keys and values for tools."},
     {"finalizers", &finalizers, false, "Who must let go before the object is removed."},
     {"ownerReferences", &owners, false, "Objects that this one belongs to."},
     {"managedFields", &api_schema_any, false, "Dropped: field managers are not tracked."},

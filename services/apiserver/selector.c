@@ -95,6 +95,20 @@ static int parse_set(struct requirement *q, struct cursor *c)
         return take(c, ")") ? 0 : wrong(c, "expected )");
 }
 
+/* What a label may not be cannot be selected by: a typing mistake is told instead of matching nothing. */
+static int check_words(const struct requirement *q, struct cursor *c)
+{
+        const char *expected = c->fields ? NULL : api_check_label_key(q->key), *value;
+        json_t *unused;
+
+        json_object_foreach(q->values, value, unused)
+        {
+                if (!expected && !c->fields)
+                        expected = api_check_label_value(value);
+        }
+        return expected ? wrong(c, expected) : 0;
+}
+
 static int parse_one(struct requirement *q, struct cursor *c)
 {
         bool negated = !c->fields && take(c, "!");
@@ -181,6 +195,8 @@ static int parse(struct api_selector *s, const struct api_kind *kind, struct cur
                 if (s->count == REQUIREMENTS_MAX)
                         return wrong(c, "too many requirements");
                 r = parse_one(&s->items[s->count++], c);
+                if (r == 0)
+                        r = check_words(&s->items[s->count - 1], c);
                 if (r == 0 && c->fields)
                         r = check_field(kind, s->items[s->count - 1].key, c->error);
                 if (r < 0)
@@ -224,7 +240,7 @@ static const char *field_text(const json_t *object, const char *path)
                 return json_is_true(value) ? "true" : "false";
         if (!value && strcmp(path, "spec.unschedulable") == 0)
                 return "false";
-        return api_text(object, path);
+        return api_text(object, strcmp(path, "source") == 0 ? "source.component" : path);
 }
 
 static bool satisfied(const struct requirement *q, const json_t *object)

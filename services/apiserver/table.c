@@ -12,26 +12,42 @@ static void add(json_t *cells, const char *text)
         (void)json_array_append_new(cells, json_string(text));
 }
 
-/* "5s", "3m20s", "7h", "12d": as kubectl's duration.HumanDuration, shortened. */
+/* One step of kubectl's duration.HumanDuration: below `below` seconds, in `unit`s and, unless 0, `rest`s. */
+struct age_step {
+        uint64_t below, unit, rest;
+        const char *unit_name, *rest_name;
+};
+
+#define MINUTE UINT64_C(60)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define YEAR   (365 * DAY)
+
 static void age_text(const char *time, uint64_t real_us, char out[32])
 {
-        uint64_t us, s;
+        static const struct age_step steps[] = {
+            {2 * MINUTE, 1, 0, "s", ""},    {10 * MINUTE, MINUTE, 1, "m", "s"},
+            {3 * HOUR, MINUTE, 0, "m", ""}, {8 * HOUR, HOUR, MINUTE, "h", "m"},
+            {2 * DAY, HOUR, 0, "h", ""},    {8 * DAY, DAY, HOUR, "d", "h"},
+            {2 * YEAR, DAY, 0, "d", ""},    {8 * YEAR, YEAR, DAY, "y", "d"},
+            {UINT64_MAX, YEAR, 0, "y", ""},
+        };
+        const struct age_step *step = steps;
+        uint64_t us, s, rest;
 
         if (ak_rfc3339_parse(time, &us) < 0) {
                 (void)snprintf(out, 32, "<unknown>");
                 return;
         }
         s = real_us > us ? (real_us - us) / 1000000 : 0;
-        if (s < 120)
-                (void)snprintf(out, 32, "%" PRIu64 "s", s);
-        else if (s < 600 && s % 60)
-                (void)snprintf(out, 32, "%" PRIu64 "m%" PRIu64 "s", s / 60, s % 60);
-        else if (s < 3 * 3600)
-                (void)snprintf(out, 32, "%" PRIu64 "m", s / 60);
-        else if (s < 48 * 3600)
-                (void)snprintf(out, 32, "%" PRIu64 "h", s / 3600);
+        while (s >= step->below)
+                step++;
+        rest = step->rest ? s % step->unit / step->rest : 0;
+        if (rest)
+                (void)snprintf(out, 32, "%" PRIu64 "%s%" PRIu64 "%s", s / step->unit, step->unit_name, rest,
+                               step->rest_name);
         else
-                (void)snprintf(out, 32, "%" PRIu64 "d", s / 86400);
+                (void)snprintf(out, 32, "%" PRIu64 "%s", s / step->unit, step->unit_name);
 }
 
 static void add_age(json_t *cells, const json_t *object, uint64_t real_us)

@@ -80,6 +80,33 @@ static void test_versions(void **state)
         assert_message(w, "UID in precondition");
 }
 
+static void test_labels(void **state)
+{
+        struct world *w = *state;
+        static const char *const bad[] = {
+            "{'labels': {'a b': '1'}}",      "{'labels': {'': '1'}}",
+            "{'labels': {'x/y/z': '1'}}",    "{'labels': {'-a': '1'}}",
+            "{'labels': {'EX.org/a': '1'}}", "{'labels': {'a': 'b c'}}",
+            "{'labels': {'a': 1}}",          "{'annotations': {'a b': 'text'}}",
+            "{'labels': {'a': '-'}}",
+        };
+
+        assert_int_equal(w_pod(w, "p", "eth0"), 201);
+        for (size_t i = 0; i < AK_ARRAY_SIZE(bad); i++) {
+                AK_AUTOFREE char *body = NULL;
+                assert_true(asprintf(&body, "{'metadata': %s}", bad[i]) > 0);
+                if (merge_patch(w, &api_kind_pod, "p", body) != 422)
+                        fail_msg("%s: %d", bad[i], w->last.code);
+        }
+        assert_int_equal(
+            merge_patch(w, &api_kind_pod, "p",
+                        "{'metadata': {'labels': {'example.org/a_b': 'v.1', 'e': ''}, 'annotations': "
+                        "{'example.org/n': 'any text: {}'}}}"),
+            200);
+        assert_int_equal(w_list(w, &api_kind_pod, "example.org/a_b=v.1,e=", NULL), 200);
+        assert_int_equal(json_array_size(json_object_get(w->last.object, "items")), 1);
+}
+
 static void test_json_patch_with_test(void **state)
 {
         struct world *w = *state;

@@ -104,6 +104,18 @@ static void validate_object(struct walk *w, const struct api_schema *s, json_t *
         }
 }
 
+static void check_key(struct walk *w, const struct api_schema *s, const char *key)
+{
+        const char *expected = s->check_key ? s->check_key(key) : NULL;
+        json_t *value;
+
+        if (!expected)
+                return;
+        value = json_string(key);
+        api_cause(w->causes, API_INVALID, w->path, value, expected);
+        json_decref(value);
+}
+
 static void validate_map(struct walk *w, const struct api_schema *s, json_t *value)
 {
         const char *key;
@@ -112,6 +124,7 @@ static void validate_map(struct walk *w, const struct api_schema *s, json_t *val
 
         json_object_foreach_safe(value, tmp, key, item)
         {
+                check_key(w, s, key);
                 size_t at = enter(w, key, 0);
 
                 if (json_is_null(item))

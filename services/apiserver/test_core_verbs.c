@@ -437,13 +437,21 @@ static void test_too_many_objects(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-            T(test_create),           T(test_generate_name),
-            T(test_versions),         T(test_json_patch_with_test),
-            T(test_status),           T(test_delete_with_grace),
-            T(test_finalizers),       T(test_delete_collection),
-            T(test_vpcs_and_subnets), T(test_auto_vpc_respects_what_is_there),
-            T(test_namespaces),       T(test_binding),
-            T(test_reload),           T(test_too_many_objects),
+            T(test_create),
+            T(test_generate_name),
+            T(test_versions),
+            T(test_labels),
+            T(test_json_patch_with_test),
+            T(test_status),
+            T(test_delete_with_grace),
+            T(test_finalizers),
+            T(test_delete_collection),
+            T(test_vpcs_and_subnets),
+            T(test_auto_vpc_respects_what_is_there),
+            T(test_namespaces),
+            T(test_binding),
+            T(test_reload),
+            T(test_too_many_objects),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,10 +46,27 @@ static int make_dir(const char *path)
         return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
+/* With its parents. */
+static int make_state_dir(const char *path)
+{
+        char part[PATH_MAX];
+        int r = 0;
+
+        for (size_t i = 1; r == 0; i++) {
+                if (path[i] != '/' && path[i] != '\0')
+                        continue;
+                snprintf(part, sizeof(part), "%.*s", (int)i, path);
+                r = make_dir(part);
+                if (path[i] == '\0')
+                        break;
+        }
+        return r;
+}
+
 static int make_dirs(const struct dhcp_options *o, const struct paths *p)
 {
         char parent[PATH_MAX];
-        int r = make_dir(o->state_dir);
+        int r = make_state_dir(o->state_dir);
 
         snprintf(parent, sizeof(parent), "%s/subnets", o->state_dir);
         if (r == 0)

@@ -237,6 +237,14 @@ bool hv_key_newer(const struct hv_key *wish, const struct hv_key *tried)
         return wish->attempt > tried->attempt;
 }
 
+bool hv_nic_attach_tried(const struct hv_nic *nic)
+{
+        struct hv_key key;
+
+        hv_key_of_nic(nic, &key);
+        return !hv_key_newer(&key, &nic->attach_tried);
+}
+
 void hv_fault_set(struct hv_fault *fault, const char *reason, const char *message)
 {
         HV_COPY(fault->reason, reason);

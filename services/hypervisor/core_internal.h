@@ -80,6 +80,8 @@ struct hv_vm {
 
         /* A start under way: image and ports. */
         bool starting;
+        bool start_refused; /* the call failed; whether there is a domain is being looked up */
+        struct hv_fault start_fault;
         struct hv_key start_tried;
         uint64_t ports_until_us;
         enum hv_image_state image_state;
@@ -124,6 +126,8 @@ void hv_inspect(struct hv_core *core, struct hv_vm *vm);
 /* An operation's answer was lost with the connection: look before anything else is done. */
 void hv_connection_lost(struct hv_core *core, struct hv_vm *vm);
 void hv_key_of_nic(const struct hv_nic *nic, struct hv_key *out);
+/* Was an attach tried for the wish as it is now? */
+bool hv_nic_attach_tried(const struct hv_nic *nic);
 bool hv_key_newer(const struct hv_key *wish, const struct hv_key *tried);
 void hv_fault_set(struct hv_fault *fault, const char *reason, const char *message);
 struct hv_nic *hv_vm_find_nic(const struct hv_vm *vm, const char *port_id);

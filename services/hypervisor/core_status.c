@@ -63,19 +63,34 @@ static void plugged_state(const struct hv_nic *nic, struct ak_nic_status *s)
         }
 }
 
-/* False: nothing to say yet. */
+/* Was the last thing said that the domain does not have it? */
+static bool said_unplugged(const struct hv_nic *nic)
+{
+        const struct ak_nic_status *s = &nic->published->nic_status;
+
+        return s->state == AK_NIC_DETACHED || (s->state == AK_NIC_FAILED && !s->device_alias[0]);
+}
+
+/*
+ * False: nothing to say. A NIC that is wanted and was not tried yet (its port is being prepared) is neither
+ * detached nor failed as far as that wish goes; an answer with the wish's key would be taken for its outcome.
+ */
 static bool unplugged_state(const struct hv_vm *vm, const struct hv_nic *nic, struct ak_nic_status *s)
 {
+        bool pending = hv_nic_wanted(vm, nic) && !hv_nic_attach_tried(nic);
+
         if (nic->op == HV_OP_ATTACH || nic->op == HV_OP_START) {
                 s->state = AK_NIC_ATTACHING;
+        } else if (pending && (!nic->published || said_unplugged(nic))) {
+                return false;
+        } else if (pending) {
+                s->state = AK_NIC_DETACHED;
         } else if (nic->attach_failed && hv_nic_wanted(vm, nic)) {
                 s->state = AK_NIC_FAILED;
                 nic_fault(s, nic->attach_fault.reason, nic->attach_fault.message);
         } else if (nic->lost && hv_nic_wanted(vm, nic)) {
                 s->state = AK_NIC_DETACHED;
                 nic_fault(s, "DeviceGone", "the device left the domain although it is wanted");
-        } else if (hv_nic_wanted(vm, nic) && !nic->published) {
-                return false;
         } else {
                 s->state = AK_NIC_DETACHED;
         }
@@ -144,7 +159,7 @@ static void vm_fault(struct ak_vm_status *s, const struct hv_fault *fault)
 
 static enum ak_vm_phase starting_phase(const struct hv_vm *vm)
 {
-        if (vm->op == HV_OP_START)
+        if (vm->op == HV_OP_START || vm->start_refused)
                 return AK_VM_PHASE_STARTING;
         if (vm->image_state == HV_IMAGE_FETCHING)
                 return AK_VM_PHASE_PULLING;

@@ -94,7 +94,7 @@ static void fetch_image(struct hv_core *core, struct hv_vm *vm)
 
 static void end_start(struct hv_vm *vm, enum ak_vm_phase ended, const char *reason, const char *message)
 {
-        vm->starting = false;
+        vm->starting = vm->start_refused = false;
         vm->image_state = HV_IMAGE_NONE;
         vm->ended = ended;
         hv_fault_set(&vm->fault, reason, message);
@@ -193,7 +193,8 @@ static void run_vm(struct hv_core *core, struct hv_vm *vm)
         if (vm->state == HV_DOMAIN_NONE) {
                 if (!vm->starting && may_start(vm))
                         begin_start(core, vm);
-                if (vm->starting && vm->image_state == HV_IMAGE_READY && !ports_awaited(core, vm))
+                if (vm->starting && !vm->start_refused && vm->image_state == HV_IMAGE_READY &&
+                    !ports_awaited(core, vm))
                         emit_start(core, vm);
                 return;
         }
@@ -253,6 +254,8 @@ static void domain_gone(struct hv_core *core, struct hv_vm *vm)
 {
         bool was = vm->state != HV_DOMAIN_NONE;
 
+        if (vm->start_refused)
+                end_start(vm, AK_VM_PHASE_FAILED, vm->start_fault.reason, vm->start_fault.message);
         vm->known = true;
         vm->state = HV_DOMAIN_NONE;
         vm->uuid[0] = '\0';
@@ -311,7 +314,7 @@ void hv_vm_apply_live(struct hv_core *core, struct hv_vm *vm, const struct hv_li
         }
         vm->known = true;
         set_state(core, vm, live->head.state);
-        vm->starting = false;
+        vm->starting = vm->start_refused = false;
         vm->ended = AK_VM_PHASE_ABSENT;
         vm->forget_at_us = 0;
         HV_COPY(vm->uuid, live->head.uuid);
@@ -344,7 +347,9 @@ static void start_done(struct hv_core *core, struct hv_vm *vm, const struct hv_r
                 hv_vm_apply_live(core, vm, result->domain);
                 return;
         }
-        end_start(vm, AK_VM_PHASE_FAILED, "StartFailed", result->head.text);
+        /* Unless the domain is there nevertheless, it failed. */
+        vm->start_refused = true;
+        hv_fault_set(&vm->start_fault, "StartFailed", result->head.text);
         hv_inspect(core, vm);
 }
 
@@ -453,7 +458,7 @@ uint64_t hv_vm_deadline(const struct hv_core *core, const struct hv_vm *vm)
 
         if (!core->connected || !vm->known || vm->op != HV_OP_NONE)
                 return at;
-        if (vm->starting && vm->image_state == HV_IMAGE_READY)
+        if (vm->starting && !vm->start_refused && vm->image_state == HV_IMAGE_READY)
                 at = at_most(at, vm->ports_until_us);
         if (vm->stop_since_us && vm->wish && vm->state != HV_DOMAIN_NONE)
                 at = at_most(at, stop_deadline(vm));

@@ -209,11 +209,12 @@ static void test_failed_start_is_tried_once_per_attempt(void **state)
         rig_image_done(rig, "/images/guest.qcow2", "");
         start = rig_call(rig, HV_OP_START);
         rig_answer(rig, &start, HV_ERROR_OTHER, 0, NULL);
+        assert_null(rig_vm(rig));
+        look = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &look, HV_OK, 0, NULL);
         assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_FAILED);
         assert_string_equal(rig_vm(rig)->reason, "StartFailed");
         assert_string_equal(rig_vm(rig)->message, "text of the error");
-        look = rig_call(rig, HV_OP_INSPECT);
-        rig_answer(rig, &look, HV_OK, 0, NULL);
         rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, NULL);
         assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 0);
         assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_FAILED);
@@ -497,6 +498,43 @@ static void test_failed_attach_is_tried_once_per_attempt(void **state)
         rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 1);
         assert_true(rig_calls(rig, HV_OP_ATTACH));
         assert_int_equal(rig_nic(rig, PORT0)->attempt, 1);
+}
+
+static void test_start_that_failed_but_did_happen(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(NULL);
+        struct rig *rig = *state;
+        struct hv_action start, look;
+
+        rig_connect(rig, NULL, 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, NULL);
+        rig_image_done(rig, "/images/guest.qcow2", "");
+        start = rig_call(rig, HV_OP_START);
+        rig_answer(rig, &start, HV_ERROR_OTHER, 0, NULL);
+        look = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &look, HV_OK, 0, domain);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_RUNNING);
+        assert_string_equal(rig_vm(rig)->reason, "");
+        free(domain);
+}
+
+/* What is said of a wish must be its own outcome, not that of the one before. */
+static void test_old_failure_is_not_the_answer_to_a_new_wish(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 2, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 2);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_ERROR_OTHER, 0, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_FAILED);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 3, 0);
+        assert_null(rig_nic(rig, PORT0));
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 3);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_ATTACHING);
+        assert_int_equal(rig_nic(rig, PORT0)->generation, 3);
 }
 
 static void test_restarted_watcher_counts_anew(void **state)
@@ -907,6 +945,8 @@ int main(void)
             TEST(test_guest_without_driver),
             TEST(test_reboot_makes_it_wait_again),
             TEST(test_failed_attach_is_tried_once_per_attempt),
+            TEST(test_start_that_failed_but_did_happen),
+            TEST(test_old_failure_is_not_the_answer_to_a_new_wish),
             TEST(test_restarted_watcher_counts_anew),
             TEST(test_impossible_slot),
             TEST(test_duplicate_alias_means_look),

@@ -96,6 +96,15 @@ int bus_send(struct ak_bus *bus, const struct ak_bus_frame *f)
         return r;
 }
 
+static void value_fill(struct bus_value *v, const struct ak_bus_frame *f)
+{
+        v->seq = f->seq;
+        v->sent_us = f->sent_us;
+        (void)snprintf(v->trace, sizeof(v->trace), "%s", f->trace);
+        if (f->body_len)
+                memcpy(v->body, f->body, f->body_len);
+}
+
 static struct bus_value *value_new(const struct ak_bus_frame *f)
 {
         size_t topic_size = strlen(f->topic) + 1;
@@ -103,10 +112,8 @@ static struct bus_value *value_new(const struct ak_bus_frame *f)
 
         if (!v)
                 return NULL;
-        *v = (struct bus_value){.seq = f->seq, .sent_us = f->sent_us, .len = f->body_len};
-        (void)snprintf(v->trace, sizeof(v->trace), "%s", f->trace);
-        if (f->body_len)
-                memcpy(v->body, f->body, f->body_len);
+        *v = (struct bus_value){.len = f->body_len};
+        value_fill(v, f);
         v->topic = memcpy(v->body + f->body_len, f->topic, topic_size);
         return v;
 }
@@ -123,9 +130,15 @@ void ak_bus_forget(struct ak_bus *bus, const char *topic)
 
 static int retain(struct ak_bus *bus, const struct ak_bus_frame *f)
 {
-        struct bus_value *v;
+        struct bus_value *v = zhashx_lookup(bus->values, f->topic);
 
-        if (!zhashx_lookup(bus->values, f->topic) && zhashx_size(bus->values) >= bus->max_topics)
+        if (v && v->len == f->body_len) { /* the usual case: only some values changed */
+                value_fill(v, f);
+                TAILQ_REMOVE(&bus->order, v, link);
+                TAILQ_INSERT_TAIL(&bus->order, v, link);
+                return 0;
+        }
+        if (!v && zhashx_size(bus->values) >= bus->max_topics)
                 return -ENOSPC;
         v = value_new(f);
         if (!v)

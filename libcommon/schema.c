@@ -37,12 +37,19 @@ void schema_list_set_count(void *value, const struct ak_field *f, uint32_t count
         memcpy(schema_at(value, f), &count, sizeof(count));
 }
 
-const struct ak_field *schema_find(const struct ak_record *r, const char *key, size_t len)
+static bool is_named(const struct ak_field *f, const char *key, size_t len)
+{
+        return strlen(f->name) == len && memcmp(f->name, key, len) == 0; /* a key may hold NUL */
+}
+
+const struct ak_field *schema_find(const struct ak_record *r, const char *key, size_t len, size_t likely)
 {
         if (len == 0)
                 return NULL; /* the parser may give no address then */
+        if (likely < r->field_count && is_named(&r->fields[likely], key, len))
+                return &r->fields[likely];
         for (size_t i = 0; i < r->field_count; i++)
-                if (strlen(r->fields[i].name) == len && memcmp(r->fields[i].name, key, len) == 0)
+                if (is_named(&r->fields[i], key, len))
                         return &r->fields[i];
         return NULL;
 }

@@ -30,7 +30,8 @@ static inline uint64_t *schema_list_u64(void *list, uint32_t i)
 
 uint32_t schema_list_count(const void *value, const struct ak_field *f);
 void schema_list_set_count(void *value, const struct ak_field *f, uint32_t count);
-const struct ak_field *schema_find(const struct ak_record *r, const char *key, size_t len);
+/* NULL where there is none. `likely` is tried first: fields mostly come in their order. */
+const struct ak_field *schema_find(const struct ak_record *r, const char *key, size_t len, size_t likely);
 /* Is the field its zero value (and so left out where optional)? */
 bool schema_is_zero(const struct ak_field *f, const void *value);
 

@@ -180,7 +180,7 @@ static int object_from_json(const struct ak_record *r, const json_t *json, void 
                 return schema_fail(r, NULL, error, "is not a JSON object");
         json_object_foreach((json_t *)(uintptr_t)json, key, item)
         {
-                const struct ak_field *f = schema_find(r, key, strlen(key));
+                const struct ak_field *f = schema_find(r, key, strlen(key), 0);
                 int rc = f ? field_from_json(r, f, item, value, error)
                            : schema_fail(r, NULL, error, "unknown field \"%.64s\"", key);
 

@@ -22,6 +22,8 @@
 #include "libcommon/schema_internal.h"
 #include "libcommon/utf8.h"
 
+#define SMALL_RECORD 512
+
 /* --- encoding --------------------------------------------------------------------- */
 
 static void pack_str(msgpack_packer *pk, const char *s, size_t len)
@@ -129,7 +131,10 @@ int ak_record_encode(const struct ak_record *r, const void *value, uint8_t **out
         msgpack_packer pk;
         int rc;
 
-        msgpack_sbuffer_init(&buffer);
+        /* Most records are small; the 8 KiB that msgpack-c begins with cost more than the encoding. */
+        buffer = (msgpack_sbuffer){.data = malloc(SMALL_RECORD), .alloc = SMALL_RECORD};
+        if (!buffer.data)
+                return -ENOMEM;
         msgpack_packer_init(&pk, &buffer, msgpack_sbuffer_write);
         rc = pack_record(&pk, r, value);
         if (rc == 0 && buffer.size > AK_SCHEMA_MAX_BYTES)
@@ -166,6 +171,7 @@ struct decoder {
         int rc;
         uint32_t depth; /* containers that are open */
         bool seen[SCHEMA_MAX_FIELDS];
+        size_t likely; /* the field that should come next */
         uint32_t item_count;
         struct value items[SCHEMA_MAX_ITEMS];
 };
@@ -232,12 +238,13 @@ static int root_item(struct decoder *d, const struct value *key, const struct va
 
         if (key->kind != V_STR)
                 return schema_fail(d->r, NULL, d->error, "a key is not a string");
-        f = schema_find(d->r, key->s, key->len);
+        f = schema_find(d->r, key->s, key->len, d->likely);
         if (!f)
                 return 0; /* of a later minor version */
         if (d->seen[f - d->r->fields])
                 return schema_fail(d->r, f, d->error, "appears twice");
         d->seen[f - d->r->fields] = true;
+        d->likely = (size_t)(f - d->r->fields) + 1;
         return set_field(d, f, v);
 }
 
@@ -389,6 +396,7 @@ int ak_record_decode(const struct ak_record *r, const uint8_t *data, size_t len,
         ctx.user.rc = 0;
         ctx.user.depth = 0;
         ctx.user.item_count = 0;
+        ctx.user.likely = 0;
         memset(ctx.user.seen, 0, sizeof(ctx.user.seen));
         record_unpack_init(&ctx);
         rc = run_decoder(&ctx, data, len);

@@ -417,6 +417,8 @@ static void unknown_keys_are_ignored(void **state AK_UNUSED)
             BODY("\x84\xa5other\x01\xa5other\x02\xa4name\xa1x\xa6"
                  "colour\xa3red",
                  ""),
+            BODY(HEAD("\x83") "\xa9number\0\0\0\xa1z", ""),
+            BODY(HEAD("\x83") "\xb0numbers\0\0\0\0\0\0\0\0\0\xa1z", ""),
             BODY("\x83\xa3nam\xa1z\xa4name\xa1x\xa6"
                  "colour\xa3red",
                  ""), /* a prefix of a known one */

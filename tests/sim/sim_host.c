@@ -64,6 +64,12 @@ static void deliver_done(struct sim *sim, struct sim_task *task)
         sim_step_network(sim, &e);
 }
 
+/* A netlink request is over before its process can die; what was not begun dies with it. */
+static bool asker_died(const struct sim *sim, const struct sim_task *task)
+{
+        return task->number2 != sim->incarnation[SIM_NETWORK];
+}
+
 static void answer(struct sim *sim, const struct sim_task *asked, enum net_event_type type, int error)
 {
         struct sim_task *task = sim_at(sim, 100 + sim_draw(sim, 500), SIM_NETWORK, deliver_done);
@@ -81,6 +87,8 @@ static void prepare(struct sim *sim, struct sim_task *task)
         struct sim_tap *tap = sim_tap_find(sim, spec->key.port_id);
         bool fails = sim_chance(sim, sim->faults.op_fail);
 
+        if (asker_died(sim, task))
+                return;
         if (fails && sim_chance(sim, 50)) {
                 answer(sim, task, NET_EVENT_PREPARED, EIO);
                 return;
@@ -104,6 +112,8 @@ static void release(struct sim *sim, struct sim_task *task)
 {
         struct sim_tap *tap = sim_tap_find(sim, task->text);
 
+        if (asker_died(sim, task))
+                return;
         if (sim_chance(sim, sim->faults.op_fail)) {
                 answer(sim, task, NET_EVENT_RELEASED, EBUSY);
                 return;

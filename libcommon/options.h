@@ -51,8 +51,9 @@ struct ak_program {
 #define AK_OPTIONS_DONE 1 /* --help, --version or --check-config was answered */
 
 /*
- * Fills `config` (zeroed by the caller). Built in for every program: --config FILE, --log-level LEVEL
- * (which calls ak_log_init), --help, --version, --check-config. *first_operand gets the index in argv.
+ * Fills `config` (zeroed by the caller). Built in for every program: --config FILE (or ALKAID_CONFIG),
+ * --log-level LEVEL (or ALKAID_LOG_LEVEL or logLevel; calls ak_log_init), --help, --version, --check-config.
+ * Flags end at the first operand; *first_operand, if wanted, gets its index in argv.
  * Returns 0, AK_OPTIONS_DONE, or -EINVAL after having printed the error (exit code 2).
  */
 int ak_options_load(const struct ak_program *program, int argc, char **argv, void *config,

@@ -169,7 +169,8 @@ void watcher_nics_collect(struct watcher_core *core, struct watcher_vm *vm)
         for (size_t i = 0; vm->pod && i < vm->spec->nic_count; i++) {
                 const struct watcher_pod_nic *entry = &vm->spec->nics[i];
                 struct watcher_nic *nic = entry->port_id[0] ? watcher_nic_find(vm, entry->port_id) : NULL;
-                if (!nic && entry->port_id[0])
+                /* Of a pod that is being deleted only what still exists is of interest. */
+                if (!nic && entry->port_id[0] && !vm->spec->deleting)
                         nic = watcher_nic_add(core, vm, entry->port_id, entry->name);
                 if (nic)
                         W_COPY(nic->name, entry->name);

@@ -211,8 +211,8 @@ static bool stopping(const struct watcher_vm *vm)
 }
 
 /*
- * A watcher that has just started knows of the VM what the API knows, until the hypervisor is heard: it stands
- * for a while, and then it says that nothing is known.
+ * A watcher that has just started knows of the VM what the API knows, until the hypervisor is heard: it
+ * stands for a while, and then it says that nothing is known.
  */
 static bool unheard(const struct watcher_vm *vm)
 {

@@ -127,8 +127,9 @@ static struct watcher_verdict present(const struct watcher_core *core, const str
 static struct watcher_verdict leaving(const struct watcher_core *core, const struct watcher_nic *nic)
 {
         bool late = nic->tries > 1 || core->now >= nic->asked_us + core->config.reask_us;
-        struct watcher_verdict v = late ? progress("GuestNotResponding", "the guest has not given the device up yet")
-                                        : progress("Detaching", "");
+        struct watcher_verdict v =
+            late ? progress("GuestNotResponding", "the guest has not given the device up yet")
+                 : progress("Detaching", "");
         v.unanswered = !nic_answers(nic);
         v.asking = !v.unanswered;
         if (v.unanswered)

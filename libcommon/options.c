@@ -465,7 +465,7 @@ static int scan(const struct ak_program *p, int argc, char **argv, struct builti
         fill_long_options(p, long_options);
         optind = 0;
         opterr = !l;
-        while (r == 0 && (code = getopt_long(argc, argv, "+", long_options, NULL)) != -1) {
+        while (r == 0 && (code = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
                 if (!l && code < OPT_TABLE)
                         r = take_builtin(p, code, b);
                 if (l && code >= OPT_TABLE)

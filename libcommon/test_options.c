@@ -251,12 +251,15 @@ static void booleans(void **state AK_UNUSED)
 static void operands(void **state AK_UNUSED)
 {
         struct ak_program with = program;
+        char *argv[] = {"alkaid-test", "nginx", "--max-vms", "2", "--", "--not-a-flag", NULL};
         struct run r;
 
         with.operands = "POD";
-        load_program(&with, &r, (char *[]){"alkaid-test", "--max-vms", "2", "nginx", "--not-a-flag", NULL});
+        load_program(&with, &r, argv);
         assert_int_equal(r.result, 0);
-        assert_int_equal(r.operand, 3);
+        assert_int_equal(r.config.max_vms, 2);
+        assert_string_equal(argv[r.operand], "nginx");
+        assert_string_equal(argv[r.operand + 1], "--not-a-flag");
         deinit(&r);
         LOAD(&r, "nginx");
         assert_int_equal(r.result, -EINVAL);

@@ -200,10 +200,12 @@ static struct ak_message *wish_new(const struct watcher_vm *vm, enum ak_vm_wante
         if (!m)
                 return NULL;
         struct ak_vm_diff *diff = &m->vm_diff;
-        if (wanted == AK_VM_WANTED_ABSENT)
-                diff->grace_ms = vm->pod ? vm->spec->grace_ms : 0;
-        else
+        if (wanted != AK_VM_WANTED_ABSENT)
                 fill_boot_ports(vm, diff);
+        else if (watcher_vm_is_absent(vm)) /* already gone: no reason to ask in another way */
+                diff->grace_ms = last->grace_ms;
+        else
+                diff->grace_ms = vm->pod ? vm->spec->grace_ms : 0;
         diff->wanted = wanted;
         W_COPY(diff->pod_uid, vm->uid);
         W_COPY(diff->pod_namespace, vm->name_space);

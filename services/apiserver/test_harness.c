@@ -87,6 +87,9 @@ static int wait_exit(struct harness *h)
 {
         int status = 0;
 
+        if (h->admin)
+                curl_easy_cleanup(AK_STEAL(h->admin));
+
         assert_int_equal(waitpid(h->pid, &status, 0), h->pid);
         h->pid = 0;
         return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -220,7 +223,7 @@ void harness_call(const struct harness *h, CURL *curl, const struct call *call, 
         curl_easy_setopt(curl, CURLOPT_URL, url);
         curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, call->timeout_ms ? call->timeout_ms : 20000L);
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, call->timeout_ms ? call->timeout_ms : 120000L);
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_text);
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
         curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
@@ -247,13 +250,15 @@ void reply_deinit(struct reply *r)
         *r = (struct reply){0};
 }
 
-long harness_do(const struct harness *h, const char *method, const char *path, const char *body, char **text)
+long harness_do(struct harness *h, const char *method, const char *path, const char *body, char **text)
 {
         const struct call call = {.user = AS_ADMIN, .method = method, .path = path, .body = body};
         struct reply reply;
         long code;
 
-        harness_call(h, NULL, &call, &reply);
+        if (!h->admin)
+                h->admin = harness_curl(h, AS_ADMIN);
+        harness_call(h, h->admin, &call, &reply);
         code = reply.code;
         if (text)
                 *text = AK_STEAL(reply.text);
@@ -281,6 +286,21 @@ static size_t on_stream(char *data, size_t size, size_t count, void *arg)
         return n;
 }
 
+/* Until the headers are there: from then on no change is missed. */
+static void wait_answer(struct watch *w)
+{
+        uint64_t deadline_us = ak_clock_monotonic_us() + UINT64_C(120) * 1000 * 1000;
+        int running = 1;
+        long code = 0;
+
+        while (code == 0 && running && ak_clock_monotonic_us() < deadline_us) {
+                (void)curl_multi_perform(w->multi, &running);
+                (void)curl_multi_poll(w->multi, NULL, 0, 20, NULL);
+                curl_easy_getinfo(w->easy, CURLINFO_RESPONSE_CODE, &code);
+        }
+        assert_int_equal(code, 200);
+}
+
 void watch_open(struct watch *w, const struct harness *h, enum harness_user user, const char *path,
                 const char *accept)
 {
@@ -301,6 +321,7 @@ void watch_open(struct watch *w, const struct harness *h, enum harness_user user
                 curl_easy_setopt(w->easy, CURLOPT_HTTPHEADER, &line);
         }
         curl_multi_add_handle(w->multi, w->easy);
+        wait_answer(w);
 }
 
 static json_t *take_line(struct watch *w)
@@ -334,7 +355,7 @@ json_t *watch_next(struct watch *w, long timeout_ms)
 const char *watch_say(struct watch *w)
 {
         static char said[300];
-        json_t *event = watch_next(w, 10000);
+        json_t *event = watch_next(w, 60000);
         const json_t *object = json_object_get(event, "object");
         const char *name = json_string_value(json_object_get(json_object_get(object, "metadata"), "name"));
         const char *reason = json_string_value(json_object_get(object, "reason"));

@@ -14,6 +14,7 @@ struct harness {
         char dir[64]; /* state, pki, bus below it */
         char url[128];
         pid_t pid;
+        CURL *admin; /* of harness_do(), one connection */
         struct api_options options;
 };
 
@@ -43,14 +44,14 @@ struct call {
         const char *method, *path, *body;
         size_t body_len; /* 0 = strlen */
         const char *accept, *content_type;
-        long timeout_ms; /* 0 = 20 s */
+        long timeout_ms; /* 0 = 2 minutes: the machine may be busy */
 };
 /* One request on its own connection, unless `curl` (from harness_curl) is given. */
 void harness_call(const struct harness *h, CURL *curl, const struct call *call, struct reply *out);
 CURL *harness_curl(const struct harness *h, enum harness_user user);
 /* Shorthand as administrator; returns the code, and the text in *text where not NULL (freed by the caller).
  */
-long harness_do(const struct harness *h, const char *method, const char *path, const char *body, char **text);
+long harness_do(struct harness *h, const char *method, const char *path, const char *body, char **text);
 
 /* A watch that is read line by line in the background of the caller's own turns. */
 struct watch {
@@ -61,6 +62,7 @@ struct watch {
         char url[512];
         bool paused;
 };
+/* Returns once the server has answered 200. */
 void watch_open(struct watch *w, const struct harness *h, enum harness_user user, const char *path,
                 const char *accept);
 /* The next line as JSON; NULL when the stream ended or nothing came in time. */

@@ -140,7 +140,7 @@ static void service_stop(struct service *s)
 
 static void wait_closed(struct service *s, unsigned int count)
 {
-        for (int i = 0; i < 500 && __atomic_load_n(&s->closed, __ATOMIC_SEQ_CST) < count; i++)
+        for (int i = 0; i < 6000 && __atomic_load_n(&s->closed, __ATOMIC_SEQ_CST) < count; i++)
                 (void)poll(NULL, 0, 10);
         assert_int_equal(__atomic_load_n(&s->closed, __ATOMIC_SEQ_CST), count);
 }
@@ -239,7 +239,7 @@ static void wait_fd(struct client *c, int ms)
 
 static void read_head(struct client *c)
 {
-        uint64_t deadline_us = ak_clock_monotonic_us() + 10 * 1000 * 1000;
+        uint64_t deadline_us = ak_clock_monotonic_us() + UINT64_C(120) * 1000 * 1000;
         char *end = NULL;
 
         while (!end && ak_clock_monotonic_us() < deadline_us && c->head_len < sizeof(c->head) - 1) {
@@ -311,7 +311,7 @@ static void client_write(struct client *c, enum websocket_channel channel, const
 
 static void client_until(struct client *c, const char *text, size_t total)
 {
-        uint64_t deadline_us = ak_clock_monotonic_us() + 20 * 1000 * 1000;
+        uint64_t deadline_us = ak_clock_monotonic_us() + UINT64_C(120) * 1000 * 1000;
 
         while (!c->closed && ak_clock_monotonic_us() < deadline_us) {
                 if (text && strstr(c->out, text))
@@ -533,7 +533,7 @@ static void test_follow(void **state)
         struct client c;
 
         watch_open(&w, &f->h, AS_ADMIN, PODS "/vm/log?follow=true", NULL);
-        for (int i = 0; i < 500 && w.len < strlen(SCROLLBACK); i++)
+        for (int i = 0; i < 6000 && w.len < strlen(SCROLLBACK); i++)
                 (void)watch_next(&w, 10);
         assert_string_equal(w.text, SCROLLBACK);
         assert_null(watch_next(&w, 200));

@@ -85,7 +85,7 @@ static void writers_start(struct writers *w)
                 curl_easy_setopt(writer->curl, CURLOPT_HTTPHEADER, w->headers);
                 curl_easy_setopt(writer->curl, CURLOPT_WRITEFUNCTION, discard);
                 curl_easy_setopt(writer->curl, CURLOPT_PRIVATE, writer);
-                curl_easy_setopt(writer->curl, CURLOPT_TIMEOUT, 20L);
+                curl_easy_setopt(writer->curl, CURLOPT_TIMEOUT, 120L);
                 send_next(w, writer);
         }
 }

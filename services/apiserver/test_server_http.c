@@ -39,7 +39,7 @@ static void pod_body(char out[512], const char *name, const char *node)
             name, node);
 }
 
-static void create_pod(const struct harness *h, const char *name, const char *node)
+static void create_pod(struct harness *h, const char *name, const char *node)
 {
         char body[512];
 

@@ -42,8 +42,10 @@ int api_core_new(struct api_core **out, const struct api_core_config *config)
         core->index = zhashx_new();
         core->pod_ports = json_object();
         core->unscheduled = json_object();
+        core->node_pods = json_object();
         core->ip_cursors = json_object();
-        if (!core->tables || !core->index || !core->pod_ports || !core->unscheduled || !core->ip_cursors)
+        if (!core->tables || !core->index || !core->pod_ports || !core->unscheduled || !core->node_pods ||
+            !core->ip_cursors)
                 return -ENOMEM;
         zhashx_set_duplicator(core->index, dup_text);
         zhashx_set_destructor(core->index, free_text);
@@ -66,6 +68,7 @@ struct api_core *api_core_free(struct api_core *core)
         zhashx_destroy(&core->index);
         json_decref(core->pod_ports);
         json_decref(core->unscheduled);
+        json_decref(core->node_pods);
         json_decref(core->ip_cursors);
         free(core);
         return NULL;
@@ -178,12 +181,7 @@ static bool node_fits(const json_t *node, const json_t *pod)
 
 static size_t pods_on(const struct api_core *core, const char *node)
 {
-        const struct api_table_of_kind *pods = api_objects(core, &api_kind_pod);
-        size_t n = 0;
-
-        for (size_t i = 0; i < pods->count; i++)
-                n += strcmp(api_text(pods->items[i].object, "spec.nodeName"), node) == 0;
-        return n;
+        return (size_t)json_integer_value(json_object_get(core->node_pods, node));
 }
 
 static const char *choose_node(const struct api_core *core, const json_t *pod)
@@ -231,8 +229,9 @@ static void schedule(struct api_txn *t)
         json_t *waiting, *unused;
         const char *key;
 
-        if (json_object_size(t->core->unscheduled) == 0)
+        if (!t->core->schedule_due || json_object_size(t->core->unscheduled) == 0)
                 return;
+        t->core->schedule_due = false;
         waiting = json_copy(t->core->unscheduled);
         json_object_foreach(waiting, key, unused)
         {

@@ -83,6 +83,8 @@ struct api_core {
         zhashx_t *index; /* "ip/<subnet uid>/<ip>", "mac/<vpc uid>/<mac>", "slot/<pod uid>/<n>" -> port key */
         json_t *pod_ports;   /* pod uid -> {port key: true} */
         json_t *unscheduled; /* pod key -> true */
+        json_t *node_pods;   /* node -> number of its pods */
+        bool schedule_due;   /* a pod waits, or a node changed, since the scheduler last looked */
         json_t *ip_cursors;  /* subnet uid -> index to try next */
         uint64_t next_vni;
         uint64_t next_sweep_us;

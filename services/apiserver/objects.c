@@ -121,12 +121,28 @@ static void index_port(struct api_core *core, bool present, const char *key, con
         index_binding(core, present, key, port);
 }
 
+static void count_pod(struct api_core *core, const char *node, int change)
+{
+        json_int_t count = json_integer_value(json_object_get(core->node_pods, node)) + change;
+
+        if (count > 0)
+                (void)json_object_set_new(core->node_pods, node, json_integer(count));
+        else
+                (void)json_object_del(core->node_pods, node);
+}
+
 static void index_pod(struct api_core *core, bool present, const char *key, const json_t *pod)
 {
-        if (present && !*api_text(pod, "spec.nodeName") && !api_is_deleting(pod))
+        const char *node = api_text(pod, "spec.nodeName");
+
+        if (*node)
+                count_pod(core, node, present ? 1 : -1);
+        if (present && !*node && !api_is_deleting(pod)) {
                 (void)json_object_set_new(core->unscheduled, key, json_true());
-        else
+                core->schedule_due = true;
+        } else {
                 (void)json_object_del(core->unscheduled, key);
+        }
 }
 
 static void index_object(struct api_core *core, const struct api_kind *kind, bool present, const char *key,
@@ -136,6 +152,8 @@ static void index_object(struct api_core *core, const struct api_kind *kind, boo
                 index_port(core, present, key, object);
         else if (kind == &api_kind_pod)
                 index_pod(core, present, key, object);
+        else if (kind == &api_kind_node)
+                core->schedule_due = true;
         else if (kind == &api_kind_subnet && present) {
                 uint64_t vni = (uint64_t)json_integer_value(api_at(object, "status.vni"));
                 if (vni >= core->next_vni)

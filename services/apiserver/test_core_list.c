@@ -301,6 +301,34 @@ static void test_scheduling(void **state)
         assert_int_equal(w_tick(w), 0);
 }
 
+static void test_pods_are_spread(void **state)
+{
+        struct world *w = *state;
+        char name[16];
+
+        w_node(w, "node1");
+        w_node(w, "node2");
+        for (int i = 0; i < 4; i++) {
+                (void)snprintf(name, sizeof(name), "p%d", i);
+                assert_int_equal(w_pod(w, name, "eth0"), 201);
+                (void)w_tick(w);
+                assert_string_equal(node_of(w, name), i % 2 ? "node2" : "node1");
+        }
+        /* Two pods of node1 go, a refused and a dry deletion of node2's do not count. */
+        assert_int_equal(w_delete(w, &api_kind_pod, "p0", "{'gracePeriodSeconds': 0}"), 200);
+        assert_int_equal(w_delete(w, &api_kind_pod, "p2", "{'gracePeriodSeconds': 0}"), 200);
+        w->request.dry_run = true;
+        assert_int_equal(w_delete(w, &api_kind_pod, "p1", "{'gracePeriodSeconds': 0}"), 200);
+        assert_int_equal(w_delete(w, &api_kind_pod, "p3", "{'preconditions': {'uid': 'x'}}"), 409);
+        for (int i = 4; i < 6; i++) {
+                (void)snprintf(name, sizeof(name), "p%d", i);
+                assert_int_equal(w_pod(w, name, "eth0"), 201);
+        }
+        (void)w_tick(w);
+        assert_string_equal(node_of(w, "p4"), "node1");
+        assert_string_equal(node_of(w, "p5"), "node1");
+}
+
 static int pod_with_spec(struct world *w, const char *name, const char *more)
 {
         AK_AUTOFREE char *body = NULL;
@@ -410,6 +438,7 @@ int main(void)
             T(test_pod_table),
             cmocka_unit_test(test_age),
             T(test_scheduling),
+            T(test_pods_are_spread),
             T(test_nodes_that_do_not_fit),
             T(test_events_go),
             T(test_events_are_bounded),

@@ -53,7 +53,8 @@ struct ak_program {
 /*
  * Fills `config` (zeroed by the caller). Built in for every program: --config FILE (or ALKAID_CONFIG),
  * --log-level LEVEL (or ALKAID_LOG_LEVEL or logLevel; calls ak_log_init), --help, --version, --check-config.
- * Flags end at the first operand; *first_operand, if wanted, gets its index in argv.
+ * Flags may stand between and after operands (argv is permuted), "--" ends them; *first_operand, if wanted,
+ * gets the index of the first operand in argv.
  * Returns 0, AK_OPTIONS_DONE, or -EINVAL after having printed the error (exit code 2).
  */
 int ak_options_load(const struct ak_program *program, int argc, char **argv, void *config,

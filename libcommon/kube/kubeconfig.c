@@ -310,7 +310,7 @@ static int select_context(const struct doc *doc, const char *wanted, const struc
 static int fill(struct ak_kubeconfig *c, const struct doc *doc, const char *base_dir, const char *wanted,
                 char *error)
 {
-        const struct doc_context *context;
+        const struct doc_context *context = NULL;
         int rc = select_context(doc, wanted, &context, error);
         if (rc < 0)
                 return rc;

@@ -211,13 +211,9 @@ static void replay_value(struct ak_bus *bus, const struct bus_value *v)
 
 static void replay(struct ak_bus *bus, const char *prefix, size_t prefix_len)
 {
-        struct bus_value *v;
-
-        TAILQ_FOREACH(v, &bus->order, link)
-        {
+        for (const struct bus_value *v = TAILQ_FIRST(&bus->order); v; v = TAILQ_NEXT(v, link))
                 if (strncmp(v->topic, prefix, prefix_len) == 0)
                         replay_value(bus, v);
-        }
 }
 
 static void publish_mark(struct ak_bus *bus, bool full)

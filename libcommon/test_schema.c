@@ -391,15 +391,15 @@ static void huge_counts_cost_nothing(void **state AK_UNUSED)
 static void deep_nesting_is_refused(void **state AK_UNUSED)
 {
         enum { DEEP = 200000 };
-        AK_AUTOFREE char *data = malloc(DEEP + 40);
+        AK_AUTOFREE uint8_t *data = malloc(DEEP + 40);
         char shallow[64] = HEAD("\x83") "\xa5other\x91\x91\x91\x91\x01";
 
         assert_non_null(data);
         memcpy(data, HEAD("\x83") "\xa5other", 25);
-        memset(data + 25, '\x91', DEEP);
+        memset(data + 25, 0x91, DEEP);
         assert_int_equal(decode(data, DEEP + 25), -EBADMSG);
         assert_non_null(strstr(last_error, "nested deeper"));
-        memset(data, '\x81', DEEP); /* maps whose keys are maps */
+        memset(data, 0x81, DEEP); /* maps whose keys are maps */
         assert_int_equal(decode(data, DEEP), -EBADMSG);
         assert_int_equal(decode(shallow, strlen(shallow)), 0); /* a later version may nest a little */
 }

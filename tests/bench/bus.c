@@ -310,11 +310,13 @@ static struct other start_other(const char *kind, const char *dir, uint64_t want
 /* Microseconds between its first and last message. */
 static uint64_t finish_other(struct other *o)
 {
-        uint64_t us = 0;
+        char line[64];
+        uint64_t us;
         int status;
 
-        if (fscanf(o->out, "%" SCNu64, &us) != 1)
+        if (!fgets(line, sizeof(line), o->out))
                 die("the other process did not finish");
+        us = strtoull(line, NULL, 10);
         (void)fclose(o->out);
         if (waitpid(o->pid, &status, 0) != o->pid || status != 0)
                 die("the other process failed");
@@ -329,7 +331,7 @@ struct source {
         struct ak_message *message;
         bool started;
         uint64_t left, sent_us;
-        uint64_t *trip_us; /* NULL: throughput */
+        double *trip_us; /* NULL: throughput */
 };
 
 static void send_next(struct source *s)
@@ -355,7 +357,7 @@ static void on_status(void *arg, const struct ak_bus_frame *f)
         if (s->started && f->replayed)
                 return;
         if (s->started)
-                *s->trip_us++ = ak_clock_monotonic_us() - s->sent_us;
+                *s->trip_us++ = (double)(ak_clock_monotonic_us() - s->sent_us);
         s->started = true;
         if (s->left > 0)
                 send_next(s);
@@ -363,7 +365,7 @@ static void on_status(void *arg, const struct ak_bus_frame *f)
                 (void)zloop_timer(s->loop, 1, 1, stop_loop, NULL);
 }
 
-static uint64_t bus_round(const char *dir, uint64_t count, uint64_t *trip_us)
+static uint64_t bus_round(const char *dir, uint64_t count, double *trip_us)
 {
         struct source s = {
             .loop = zloop_new(), .message = sample(ak_message_nic_diff), .left = count, .trip_us = trip_us};
@@ -385,7 +387,7 @@ static uint64_t bus_round(const char *dir, uint64_t count, uint64_t *trip_us)
         return us;
 }
 
-static uint64_t bare_round(const char *dir, uint64_t count, uint64_t *trip_us)
+static uint64_t bare_round(const char *dir, uint64_t count, double *trip_us)
 {
         zsock_t *pub = bare_socket(ZMQ_XPUB, dir, "bare-source", true);
         zsock_t *sub = bare_socket(ZMQ_SUB, dir, "bare-sink", false);
@@ -404,7 +406,7 @@ static uint64_t bare_round(const char *dir, uint64_t count, uint64_t *trip_us)
                 if (!trip_us)
                         continue;
                 bare_receive(zsock_resolve(sub));
-                trip_us[i] = ak_clock_monotonic_us() - sent_us;
+                trip_us[i] = (double)(ak_clock_monotonic_us() - sent_us);
         }
         us = finish_other(&o);
         free_frames(&f);
@@ -443,29 +445,18 @@ static void throughput(const struct config *c, const char *dir)
         (void)printf("throughput: bus %.0f msg/s, bare ZeroMQ %.0f msg/s, ratio %.2f\n", a, b, a / b);
 }
 
-static double median_hop(const uint64_t *trip_us, size_t count)
-{
-        AK_AUTOFREE double *values = calloc(count, sizeof(*values));
-
-        if (!values)
-                die("out of memory");
-        for (size_t i = 0; i < count; i++)
-                values[i] = (double)trip_us[i] / 2;
-        return median(values, count);
-}
-
 static void latency(const struct config *c, const char *dir)
 {
-        AK_AUTOFREE uint64_t *trip_us = calloc(c->trips, sizeof(*trip_us));
+        AK_AUTOFREE double *trip_us = calloc(c->trips, sizeof(*trip_us));
         double ours[MAX_ROUNDS], bare[MAX_ROUNDS], a, b;
 
         if (!trip_us)
                 die("out of memory");
         for (size_t i = 0; i < c->rounds; i++) {
                 (void)bus_round(dir, c->trips, trip_us);
-                ours[i] = median_hop(trip_us, c->trips);
+                ours[i] = median(trip_us, c->trips) / 2;
                 (void)bare_round(dir, c->trips, trip_us);
-                bare[i] = median_hop(trip_us, c->trips);
+                bare[i] = median(trip_us, c->trips) / 2;
                 (void)printf("latency round %zu: bus %.1f us, bare %.1f us\n", i + 1, ours[i], bare[i]);
         }
         a = median(ours, c->rounds);

@@ -391,13 +391,15 @@ static void huge_counts_cost_nothing(void **state AK_UNUSED)
 static void deep_nesting_is_refused(void **state AK_UNUSED)
 {
         enum { DEEP = 200000 };
+        static const uint8_t head[] = {0x83, 0xa4, 'n',  'a', 'm', 'e', 0xa1, 'x', 0xa6, 'c', 'o', 'l', 'o',
+                                       'u',  'r',  0xa3, 'r', 'e', 'd', 0xa5, 'o', 't',  'h', 'e', 'r'};
         AK_AUTOFREE uint8_t *data = malloc(DEEP + 40);
         char shallow[64] = HEAD("\x83") "\xa5other\x91\x91\x91\x91\x01";
 
         assert_non_null(data);
-        memcpy(data, HEAD("\x83") "\xa5other", 25);
-        memset(data + 25, 0x91, DEEP);
-        assert_int_equal(decode(data, DEEP + 25), -EBADMSG);
+        memcpy(data, head, sizeof(head));
+        memset(data + sizeof(head), 0x91, DEEP);
+        assert_int_equal(decode(data, DEEP + sizeof(head)), -EBADMSG);
         assert_non_null(strstr(last_error, "nested deeper"));
         memset(data, 0x81, DEEP); /* maps whose keys are maps */
         assert_int_equal(decode(data, DEEP), -EBADMSG);

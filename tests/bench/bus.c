@@ -432,7 +432,7 @@ static double median(double *values, size_t count)
 
 static void throughput(const struct config *c, const char *dir)
 {
-        double ours[MAX_ROUNDS], bare[MAX_ROUNDS], a, b;
+        double ours[MAX_ROUNDS] = {0}, bare[MAX_ROUNDS] = {0}, a, b;
 
         for (size_t i = 0; i < c->rounds; i++) {
                 ours[i] = (double)c->messages * 1e6 / (double)bus_round(dir, c->messages, NULL);
@@ -448,7 +448,7 @@ static void throughput(const struct config *c, const char *dir)
 static void latency(const struct config *c, const char *dir)
 {
         AK_AUTOFREE double *trip_us = calloc(c->trips, sizeof(*trip_us));
-        double ours[MAX_ROUNDS], bare[MAX_ROUNDS], a, b;
+        double ours[MAX_ROUNDS] = {0}, bare[MAX_ROUNDS] = {0}, a, b;
 
         if (!trip_us)
                 die("out of memory");

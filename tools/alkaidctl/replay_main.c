@@ -37,8 +37,8 @@ static int is_capture(const char *path, bool *out)
 
         if (!file)
                 return -errno;
-        (void)fread(start, 1, sizeof(start), file);
-        *out = memcmp(start, "AKCAP", sizeof(start)) == 0;
+        *out = fread(start, 1, sizeof(start), file) == sizeof(start) &&
+               memcmp(start, "AKCAP", sizeof(start)) == 0;
         (void)fclose(file);
         return 0;
 }

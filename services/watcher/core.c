@@ -495,6 +495,7 @@ static void port_released(struct watcher_core *core, struct watcher_vm *vm, stru
                 return;
         uint64_t version = port ? port->resource_version : 0;
         uint64_t returned = answer->object ? ak_kube_resource_version(answer->object) : 0;
+        nic->release.retry_us = core->now + TASK_BACKOFF_CAP_US;
         nic->released = true;
         nic->released_version = returned > version ? returned : version;
 }

@@ -15,7 +15,7 @@
  *    no report that the device is still in the VM;
  *  - a pod is deleted for good only after vm.status absent and all of its ports are Released;
  *  - Ready is written only for what the hypervisor reports ready for the current port;
- *  - what is reported but belongs to nobody is removed only after both lists are complete;
+ *  - nothing is wished before both lists are complete;
  *  - at most one write per object is outstanding.
  */
 #pragma once

@@ -398,7 +398,8 @@ static void wish_set(struct watcher_core *core, struct watcher_vm *vm, struct wa
 
 static void wish_update(struct watcher_core *core, struct watcher_vm *vm, struct watcher_nic *nic)
 {
-        enum watcher_want want = want_of(core, vm, nic);
+        /* Half of the lists could hide who else has the name. */
+        enum watcher_want want = core->synced_us ? want_of(core, vm, nic) : W_UNDECIDED;
         struct ak_message *wish = want != W_UNDECIDED ? wish_new(core, vm, nic, want) : NULL;
         if (want == W_UNDECIDED)
                 return;
@@ -574,8 +575,10 @@ static void release(struct watcher_core *core, struct watcher_vm *vm, struct wat
         const struct watcher_port *port = bound_port(core, vm, nic->port_id);
         if (!port || port->phase != W_PORT_RELEASING)
                 return;
-        if (nic->released && port->resource_version <= nic->released_version)
-                return;
+        /* The list says when it is taken note of; should it never, it is said again after a while. */
+        bool accepted = nic->released && port->resource_version <= nic->released_version;
+        if (nic->released && !accepted)
+                nic->release.retry_us = 0;
         if (!watcher_task_ready(core, vm, &nic->release))
                 return;
         json_t *body = json_pack("{s:{s:s}, s:{s:s}}", "metadata", "resourceVersion", port->version, "status",

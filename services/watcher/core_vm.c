@@ -261,7 +261,7 @@ static void tell_killing(struct watcher_core *core, struct watcher_vm *vm)
 static void wish_update(struct watcher_core *core, struct watcher_vm *vm)
 {
         enum ak_vm_wanted wanted;
-        if (!wanted_now(core, vm, &wanted))
+        if (!core->synced_us || !wanted_now(core, vm, &wanted))
                 return;
         struct ak_message *wish = wish_new(vm, wanted);
         if (!wish) {

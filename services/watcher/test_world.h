@@ -42,8 +42,11 @@ struct world {
         zhashx_t *said;                   /* topic -> struct ak_message, the last that the core was told */
         zlistx_t *calls;                  /* not yet answered */
         zlistx_t *events;                 /* "Reason" of each Event made */
+        zhashx_t *presented;              /* topics that ever wished a NIC to be there */
         zhashx_t *released;               /* port ID -> "": accepted as Released */
         size_t publishes, status_writes, event_writes;
+        bool faults; /* answer by chance */
+        uint64_t chance;
         bool hold;    /* leave calls unanswered until world_answer_all() */
         bool offline; /* answer RETRY to everything */
 };
@@ -58,8 +61,9 @@ void world_restart(struct world *w);
 void world_pod(struct world *w, const char *uid, const char *name, ...) AK_SENTINEL;
 /* Replaces the NICs of a pod and raises its generation. */
 void world_pod_nics(struct world *w, const char *uid, ...) AK_SENTINEL;
-void world_pod_delete(struct world *w, const char *uid, int grace_s); /* marks; ports become Releasing */
-void world_pod_remove(struct world *w, const char *uid);              /* force delete */
+void world_pod_nics_set(struct world *w, const char *uid, json_t *nics); /* takes over */
+void world_pod_delete(struct world *w, const char *uid, int grace_s);    /* marks; ports become Releasing */
+void world_pod_remove(struct world *w, const char *uid);                 /* force delete */
 void world_pod_set(struct world *w, const char *uid, const char *path,
                    json_t *value); /* "spec/restartPolicy" */
 void world_port(struct world *w, const char *id, const char *pod_uid, const char *nic);
@@ -90,6 +94,8 @@ void world_advance(struct world *w, uint64_t us); /* with all ticks that the cor
 void world_answer_all(struct world *w);
 void world_answer(struct world *w, enum watcher_call_type type, enum watcher_outcome outcome);
 void world_settle(struct world *w);
+/* The next number of the world's chance, below n. */
+uint64_t world_draw(struct world *w, uint64_t n);
 
 /* ---- questions ---- */
 const struct ak_nic_diff *world_nic_wish(const struct world *w, const char *uid, const char *id);

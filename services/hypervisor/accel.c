@@ -18,14 +18,13 @@
 #define KVM              "/dev/kvm"
 #define PATH_SIZE        1024
 
-extern const char hv_kvm_guest[], hv_kvm_guest_end[];
+#define GUEST_BYTES 512
+extern const char hv_kvm_guest[GUEST_BYTES];
 
 static int write_guest(int fd)
 {
-        size_t len = (size_t)(hv_kvm_guest_end - hv_kvm_guest);
-
         /* The BIOS does not boot from a disk without a single cylinder. */
-        if (write(fd, hv_kvm_guest, len) != (ssize_t)len || ftruncate(fd, 1 << 20) < 0)
+        if (write(fd, hv_kvm_guest, GUEST_BYTES) != GUEST_BYTES || ftruncate(fd, 1 << 20) < 0)
                 return -EIO;
         return 0;
 }

@@ -77,22 +77,18 @@ static bool said_unplugged(const struct hv_nic *nic)
  */
 static bool unplugged_state(const struct hv_vm *vm, const struct hv_nic *nic, struct ak_nic_status *s)
 {
-        bool pending = hv_nic_wanted(vm, nic) && !hv_nic_attach_tried(nic);
+        bool wanted = hv_nic_wanted(vm, nic), tried = hv_nic_attach_tried(nic);
 
+        s->state = AK_NIC_DETACHED;
         if (nic->op == HV_OP_ATTACH || nic->op == HV_OP_START) {
                 s->state = AK_NIC_ATTACHING;
-        } else if (pending && (!nic->published || said_unplugged(nic))) {
-                return false;
-        } else if (pending) {
-                s->state = AK_NIC_DETACHED;
-        } else if (nic->attach_failed && hv_nic_wanted(vm, nic)) {
+        } else if (wanted && !tried) {
+                return nic->published && !said_unplugged(nic);
+        } else if (wanted && nic->attach_failed) {
                 s->state = AK_NIC_FAILED;
                 nic_fault(s, nic->attach_fault.reason, nic->attach_fault.message);
-        } else if (nic->lost && hv_nic_wanted(vm, nic)) {
-                s->state = AK_NIC_DETACHED;
+        } else if (wanted && nic->lost) {
                 nic_fault(s, "DeviceGone", "the device left the domain although it is wanted");
-        } else {
-                s->state = AK_NIC_DETACHED;
         }
         return true;
 }

@@ -6,7 +6,6 @@
  */
         .section .rodata
         .global hv_kvm_guest
-        .global hv_kvm_guest_end
         .balign 16
 hv_kvm_guest:
 
@@ -114,5 +113,4 @@ idt_pointer:
 
         .org hv_kvm_guest + 510
         .word 0xaa55
-hv_kvm_guest_end:
         .section .note.GNU-stack, "", @progbits

@@ -114,7 +114,7 @@ int hv_spawn(const char *const *argv, uint64_t timeout_us, char *errors, size_t 
         AK_AUTOCLOSE int writer = -1;
         uint64_t deadline = ak_clock_monotonic_us() + timeout_us;
         int pipe_fds[2], r;
-        pid_t pid;
+        pid_t pid = -1;
 
         errors[0] = '\0';
         if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -122,8 +122,8 @@ int hv_spawn(const char *const *argv, uint64_t timeout_us, char *errors, size_t 
         reader = pipe_fds[0];
         writer = pipe_fds[1];
         r = start(argv, writer, &pid);
-        if (r < 0)
-                return r;
+        if (r < 0 || pid <= 0)
+                return r < 0 ? r : -ECHILD;
         (void)close(writer);
         writer = -1;
         r = drain(reader, deadline, errors, errors_size);

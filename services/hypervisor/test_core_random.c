@@ -226,25 +226,17 @@ static enum hv_error do_vm(struct world *w, size_t v, const struct hv_action *a)
 {
         struct vm *vm = &w->vms[v];
 
-        switch (a->op) {
-        case HV_OP_START:
+        if (a->op == HV_OP_START)
                 return do_start(w, v, a);
-        case HV_OP_CLEANUP:
+        if (a->op == HV_OP_CLEANUP || a->op == HV_OP_INSPECT)
                 return HV_OK;
-        case HV_OP_INSPECT:
-                return HV_OK;
-        default:
-                break;
-        }
         if (vm->state == HV_DOMAIN_NONE)
                 return HV_ERROR_NO_DOMAIN;
-        if (a->op == HV_OP_DESTROY)
-                end_domain(w, v, HV_LIFECYCLE_STOPPED);
-        else if (a->op == HV_OP_SUSPEND)
+        if (a->op == HV_OP_SUSPEND)
                 vm->state = HV_DOMAIN_PAUSED;
         else if (a->op == HV_OP_RESUME)
                 vm->state = HV_DOMAIN_RUNNING;
-        else if (a->op == HV_OP_SHUTDOWN && chance(w, 50))
+        else if (a->op == HV_OP_DESTROY || chance(w, 50))
                 end_domain(w, v, HV_LIFECYCLE_STOPPED);
         return HV_OK;
 }
@@ -341,7 +333,7 @@ static void check_vm_status(struct world *w, const struct ak_vm_status *s)
 static void check_call(struct world *w, const struct hv_action *a)
 {
         struct vm *vm = vm_of(w, a->pod_uid);
-        struct nic *nic = a->nic.port_id[0] ? nic_of(w, a->pod_uid, a->nic.port_id) : NULL;
+        struct nic none = {0}, *nic = a->nic.port_id[0] ? nic_of(w, a->pod_uid, a->nic.port_id) : &none;
 
         switch (a->op) {
         case HV_OP_ATTACH:

@@ -165,8 +165,10 @@ struct hv_action rig_call(const struct rig *rig, enum hv_op op)
         const struct hv_action *a = find_call(rig, op);
         struct hv_action copy;
 
-        if (!a)
+        if (!a) {
                 fail_msg("no driver call %s among %zu actions", hv_op_name(op), rig->actions.count);
+                return (struct hv_action){0};
+        }
         copy = *a;
         copy.domain = NULL;
         return copy;

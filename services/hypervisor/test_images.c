@@ -137,11 +137,11 @@ static void test_raw_headers(void **state)
         assert_int_equal(probe(head, 0, &info), -EMEDIUMTYPE);
         for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
                 memset(head, 0, sizeof(head));
-                memcpy(head, others[i], strlen(others[i]));
+                (void)snprintf((char *)head, sizeof(head), "%s", others[i]);
                 assert_int_equal(probe(head, sizeof(head), &info), -EMEDIUMTYPE);
         }
         memset(head, 0, sizeof(head));
-        memcpy(head + 257, "ustar", 5);
+        (void)snprintf((char *)head + 257, sizeof(head) - 257, "ustar");
         assert_int_equal(probe(head, sizeof(head), &info), -EMEDIUMTYPE);
 }
 

@@ -135,8 +135,8 @@ static void actor(zsock_t *pipe, void *arg)
                 zframe_t *frame = zframe_recv(pipe);
                 struct hv_action *job = NULL;
 
-                if (frame && zframe_size(frame) == sizeof(struct hv_action *))
-                        memcpy(&job, zframe_data(frame), sizeof(job));
+                if (frame && zframe_size(frame) == sizeof(void *))
+                        memcpy((void *)&job, zframe_data(frame), sizeof(void *));
                 zframe_destroy(&frame);
                 if (!job)
                         break;
@@ -222,7 +222,7 @@ int hv_workers_run(struct hv_workers *workers, struct hv_action *action)
         }
         *job = *action;
         action->domain = NULL;
-        frame = zframe_new(&job, sizeof(struct hv_action *));
+        frame = zframe_new(&job, sizeof(void *));
         if (frame && zframe_send(&frame, w->actor, 0) == 0)
                 return 0;
         zframe_destroy(&frame);

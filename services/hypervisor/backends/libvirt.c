@@ -111,18 +111,15 @@ enum hv_error hv_libvirt_classify(int code, int domain, const char *message)
         enum hv_error by_text = classify_text(message ? message : "");
 
         switch (code) {
-        case VIR_ERR_OK:
-                /* A call that failed without an error: the connection went away under it. */
-                return HV_ERROR_CONNECTION;
         case VIR_ERR_NO_DOMAIN:
                 return HV_ERROR_NO_DOMAIN;
         case VIR_ERR_DEVICE_MISSING:
                 return HV_ERROR_NO_DEVICE;
         case VIR_ERR_OPERATION_TIMEOUT:
                 return HV_ERROR_TIMEOUT;
+        case VIR_ERR_OK: /* a call that failed without an error: the connection went away under it */
         case VIR_ERR_NO_CONNECT:
         case VIR_ERR_INVALID_CONN:
-                return HV_ERROR_CONNECTION;
         case VIR_ERR_RPC:
                 return HV_ERROR_CONNECTION;
         case VIR_ERR_SYSTEM_ERROR:

@@ -108,8 +108,32 @@ static void delete_collection(struct api_txn *t, const struct api_request *r)
         api_result_deinit(&listed);
 }
 
+/* The body of a DELETE, where there is one: DeleteOptions, of which these fields are looked at. */
+static bool options_usable(struct api_txn *t, const struct api_request *r)
+{
+        const json_t *grace = json_object_get(r->body, "gracePeriodSeconds");
+        const json_t *preconditions = json_object_get(r->body, "preconditions");
+        const char *kind = api_text(r->body, "kind"), *wrong = NULL;
+
+        if (!r->body || json_is_null(r->body))
+                return true;
+        if (!json_is_object(r->body) || (*kind && strcmp(kind, "DeleteOptions") != 0))
+                wrong = "the body must be a DeleteOptions object";
+        else if (grace && !json_is_null(grace) &&
+                 (!json_is_integer(grace) || json_integer_value(grace) < 0 ||
+                  json_integer_value(grace) > API_GRACE_MAX_S))
+                wrong = "gracePeriodSeconds: Invalid value: must be an integer between 0 and 86400";
+        else if (preconditions && !json_is_null(preconditions) && !json_is_object(preconditions))
+                wrong = "preconditions: Invalid value: must be of type object";
+        if (wrong)
+                api_fail(t->out, 400, "BadRequest", r->kind, r->name, wrong);
+        return !wrong;
+}
+
 void api_handle_delete(struct api_txn *t, const struct api_request *r)
 {
+        if (!options_usable(t, r))
+                return;
         if (r->verb == API_DELETE)
                 delete_one(t, r);
         else

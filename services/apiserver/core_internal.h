@@ -182,6 +182,7 @@ void api_finish_port(struct api_txn *t, const json_t *port);
 void api_check_subnet(struct api_txn *t, json_t *subnet, struct api_causes *causes);
 
 /* ---- pods ---- */
+#define API_GRACE_MAX_S        86400 /* a day; also the bound of spec.terminationGracePeriodSeconds */
 #define API_PRIMARY_ANNOTATION "alkaid.io/primary-nic"
 void api_pod_nics_create(struct api_txn *t, json_t *pod, struct api_causes *causes);
 void api_pod_nics_update(struct api_txn *t, const json_t *old, json_t *pod, struct api_causes *causes);

@@ -236,7 +236,9 @@ static int64_t grace_of(const json_t *pod, const json_t *options)
 
         if (json_is_integer(given) && json_integer_value(given) >= 0)
                 return json_integer_value(given);
-        return json_integer_value(api_at(pod, "spec.terminationGracePeriodSeconds"));
+        /* 0 in the spec means "power off at once", not "forget the VM": that only the request may ask for. */
+        int64_t grace = json_integer_value(api_at(pod, "spec.terminationGracePeriodSeconds"));
+        return grace > 0 ? grace : 1;
 }
 
 static bool already_deleting(const json_t *pod, int64_t grace)

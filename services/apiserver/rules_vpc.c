@@ -12,6 +12,16 @@ static void forbid_change(const json_t *old, const json_t *now, const char *path
                 api_cause(causes, API_FORBIDDEN, path, NULL, "cannot be changed");
 }
 
+/* A client that replaces an object need not repeat what the server filled in. */
+static void keep_filled_in(const json_t *old, json_t *now, const char *const *names)
+{
+        for (; *names; names++) {
+                json_t *value = json_object_get(json_object_get(old, "spec"), *names);
+                if (value && !json_object_get(json_object_get(now, "spec"), *names))
+                        (void)json_object_set(json_object_get(now, "spec"), *names, value);
+        }
+}
+
 /* A port of the VPC (and, unless NULL, of the subnet); NULL when there is none. */
 static const json_t *port_within(const struct api_core *core, const char *name_space, const char *vpc,
                                  const char *subnet)
@@ -91,7 +101,9 @@ static void subnet_update(struct api_txn *t AK_UNUSED, const json_t *old, json_t
                           struct api_causes *causes)
 {
         static const char *const fixed[] = {"spec.vpc", "spec.cidr", "spec.gateway", "spec.dhcp", "spec.mtu"};
+        static const char *const filled_in[] = {"gateway", "dns", "dhcp", "mtu", NULL};
 
+        keep_filled_in(old, subnet, filled_in);
         for (size_t i = 0; i < AK_ARRAY_SIZE(fixed); i++)
                 forbid_change(old, subnet, fixed[i], causes);
 }
@@ -136,10 +148,13 @@ static void port_create(struct api_txn *t, json_t *port, struct api_causes *caus
 static void port_update(struct api_txn *t AK_UNUSED, const json_t *old, json_t *port,
                         struct api_causes *causes)
 {
+        static const char *const filled_in[] = {"subnet",  "macAddress", "ipAddresses", "nodeName",
+                                                "boundTo", "slot",       "autoCreated", NULL};
         json_t *all = json_copy(json_object_get(old, "spec")), *unused;
         const char *key;
         char path[96];
 
+        keep_filled_in(old, port, filled_in);
         (void)json_object_update_missing(all, json_object_get(port, "spec"));
         json_object_foreach(all, key, unused)
         {

@@ -200,6 +200,61 @@ static void test_delete_with_grace(void **state)
         assert_int_equal(w_delete(w, &api_kind_pod, "p", NULL), 404);
 }
 
+static void test_delete_options(void **state)
+{
+        struct world *w = *state;
+        static const char *const bad[] = {"[]",
+                                          "'now'",
+                                          "{'kind': 'Pod'}",
+                                          "{'gracePeriodSeconds': '0'}",
+                                          "{'gracePeriodSeconds': -1}",
+                                          "{'gracePeriodSeconds': 9223372036854775807}",
+                                          "{'preconditions': 'x'}"};
+
+        w_node(w, "node1");
+        assert_int_equal(w_pod(w, "p", "eth0"), 201);
+        assert_int_equal(merge_patch(w, &api_kind_pod, "p", "{'spec': {'terminationGracePeriodSeconds': 0}}"),
+                         200);
+        (void)w_tick(w);
+        for (size_t i = 0; i < AK_ARRAY_SIZE(bad); i++)
+                assert_int_equal(w_delete(w, &api_kind_pod, "p", bad[i]), 400);
+        /* No grace for the guest, but the node still confirms. */
+        assert_int_equal(
+            w_delete(w, &api_kind_pod, "p", "{'kind': 'DeleteOptions', 'gracePeriodSeconds': null}"), 200);
+        assert_int_equal(json_integer_value(api_at(w->last.object, "metadata.deletionGracePeriodSeconds")),
+                         1);
+        assert_non_null(w_stored(w, &api_kind_pod, "p"));
+}
+
+static void test_replace_keeps_what_the_server_filled_in(void **state)
+{
+        struct world *w = *state;
+
+        assert_int_equal(
+            w_create(w, &api_kind_vpc, "{'metadata': {'name': 'v'}, 'spec': {'cidr': '10.0.0.0/16'}}"), 201);
+        assert_int_equal(w_create(w, &api_kind_subnet,
+                                  "{'metadata': {'name': 's'}, 'spec': {'vpc': 'v', 'cidr': '10.0.1.0/24'}}"),
+                         201);
+        assert_int_equal(w_update(w, &api_kind_subnet, "s",
+                                  "{'metadata': {'name': 's'}, 'spec': {'vpc': 'v', 'cidr': '10.0.1.0/24'}}"),
+                         200);
+        assert_int_equal(w->last.change_count, 0);
+        assert_int_equal(w_create(w, &api_kind_port, "{'spec': {'vpc': 'v', 'subnet': 's'}}"), 201);
+        char port[AK_UUID_SIZE];
+        (void)snprintf(port, sizeof(port), "%s", w_text(w, "metadata.name"));
+        assert_int_equal(
+            w_update(w, &api_kind_port, port, "{'metadata': {'labels': {'a': 'b'}}, 'spec': {'vpc': 'v'}}"),
+            200);
+        assert_string_not_equal(w_text(w, "spec.macAddress"), "");
+        assert_int_equal(
+            w_update(
+                w, &api_kind_port, port,
+                "{'spec': {'vpc': 'v', 'macAddress': '06:00:00:00:00:01', 'ipAddresses': ['10.0.1.9']}}"),
+            422);
+        assert_message(w, "spec.macAddress: Forbidden: cannot be changed");
+        assert_message(w, "spec.ipAddresses: Forbidden: cannot be changed");
+}
+
 static void test_finalizers(void **state)
 {
         struct world *w = *state;
@@ -444,6 +499,8 @@ int main(void)
             T(test_json_patch_with_test),
             T(test_status),
             T(test_delete_with_grace),
+            T(test_delete_options),
+            T(test_replace_keeps_what_the_server_filled_in),
             T(test_finalizers),
             T(test_delete_collection),
             T(test_vpcs_and_subnets),

@@ -132,7 +132,7 @@ static void test_lists(void **state)
         assert_int_equal(w_list(w, &api_kind_pod, NULL, NULL), 200);
         assert_string_equal(w_text(w, "kind"), "PodList");
         assert_string_equal(w_text(w, "apiVersion"), "v1");
-        assert_int_equal((uint64_t)atoll(w_text(w, "metadata.resourceVersion")),
+        assert_int_equal(strtoull(w_text(w, "metadata.resourceVersion"), NULL, 10),
                          api_core_resource_version(w->core));
         assert_int_equal(json_array_size(json_object_get(w->last.object, "items")), 5);
         do {

@@ -50,7 +50,7 @@ static void test_versions(void **state)
 
         assert_int_equal(w_pod(w, "p", "eth0"), 201);
         before = api_core_resource_version(w->core);
-        assert_int_equal((uint64_t)atoll(w_text(w, "metadata.resourceVersion")), before);
+        assert_int_equal(strtoull(w_text(w, "metadata.resourceVersion"), NULL, 10), before);
         (void)snprintf(version, sizeof(version), "%s", w_text(w, "metadata.resourceVersion"));
 
         /* Nothing changes: the same version, no event. */
@@ -445,10 +445,11 @@ static void test_reload(void **state)
         for (size_t k = 0; k < api_kind_count; k++) {
                 const struct api_table_of_kind *t = api_objects(w->core, kinds[k]);
                 for (size_t i = 0; i < t->count; i++)
-                        assert_int_equal(api_core_load(again.core, kinds[k], t->items[i].object,
-                                                       (uint64_t)atoll(api_text(t->items[i].object,
-                                                                                "metadata.resourceVersion"))),
-                                         0);
+                        assert_int_equal(
+                            api_core_load(
+                                again.core, kinds[k], t->items[i].object,
+                                strtoull(api_text(t->items[i].object, "metadata.resourceVersion"), NULL, 10)),
+                            0);
         }
         struct api_result started;
         assert_int_equal(api_core_start(again.core, again.now_us, &started), 0);

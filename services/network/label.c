@@ -47,9 +47,12 @@ static int take(const char **text, const char *key, char *out, size_t out_size)
 
 static int take_uuid(const char **text, const char *key, char out[AK_UUID_SIZE])
 {
-        int r = take(text, key, out, AK_UUID_SIZE);
+        const char *rest = *text;
 
-        return r < 0 ? r : ak_uuid_valid(out) ? 0 : -EINVAL;
+        if (take(&rest, key, out, AK_UUID_SIZE) < 0 || !ak_uuid_valid(out))
+                return -EINVAL;
+        *text = rest;
+        return 0;
 }
 
 static int take_ids(const char *p, struct net_label *l)

@@ -29,7 +29,7 @@ enum party { NETWORK, HYPERVISOR };
 
 struct mail {
         enum party to;
-        struct ak_message message;
+        struct ak_message *message;
 };
 
 struct model_port {
@@ -82,7 +82,7 @@ static void post(struct world *w, enum party to, const struct ak_message *m)
         size_t copies = chance(w, 15) ? 0 : chance(w, 15) ? 2 : 1;
 
         for (; copies > 0 && w->mail_count < MAIL; copies--)
-                w->mail[w->mail_count++] = (struct mail){to, *m};
+                w->mail[w->mail_count++] = (struct mail){to, ak_message_dup(m)};
 }
 
 static unsigned int port_of(const char *port_id)
@@ -200,6 +200,8 @@ static void drop_mail(struct world *w)
         for (size_t i = 0; i < w->mail_count; i++)
                 if (w->mail[i].to != NETWORK)
                         w->mail[kept++] = w->mail[i];
+                else
+                        ak_message_free(w->mail[i].message);
         w->mail_count = kept;
 }
 
@@ -333,11 +335,12 @@ static void deliver(struct world *w)
         struct mail mail = w->mail[i];
         memmove(&w->mail[i], &w->mail[i + 1], (--w->mail_count - i) * sizeof(*w->mail));
         if (mail.to == HYPERVISOR) {
-                hypervisor_hears(w, &mail.message);
-                return;
+                hypervisor_hears(w, mail.message);
+        } else {
+                bench_message(&w->bench, mail.message);
+                after_step(w);
         }
-        bench_message(&w->bench, &mail.message);
-        after_step(w);
+        ak_message_free(mail.message);
 }
 
 static void one_step(struct world *w)

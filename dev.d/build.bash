@@ -22,7 +22,10 @@ configure_preset() {
   as_user cmake -S "$ROOT" --preset "$preset" -DALKAID_WERROR="$([[ ${CI:-} ]] && echo ON || echo OFF)"
 }
 
-build_step() { # build_step PRESET [TARGET...]
+# build_step PRESET [TARGET...]. ALKAID_DEV_BUILD=no: what was built last is taken as it is (the suites build
+# once, not before each start of a stack).
+build_step() {
+  [[ ${ALKAID_DEV_BUILD:-yes} != no ]] || return 0
   own_build_directory
   (cd "$ROOT" && step "Building ($1)" build_preset "$@")
 }

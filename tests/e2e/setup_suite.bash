@@ -6,7 +6,7 @@
 setup_suite() {
   ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
   bats_require_minimum_version 1.7.0
-  export ROOT STATE NAME KUBECONFIG IMAGES BIN
+  export ROOT STATE NAME KUBECONFIG IMAGES BIN ALKAID_DEV_BUILD=no # ./dev test e2e has built
   STATE=$(mktemp -d /var/tmp/alkaid-e2e.XXXXXX)
   NAME=e2e-${STATE##*.}
   NAME=${NAME,,}

@@ -191,7 +191,7 @@ struct hv_action *hv_emit_op(struct hv_core *core, struct hv_vm *vm, enum hv_op 
         if (!a)
                 return NULL;
         a->op = op;
-        a->id = ++core->next_id;
+        a->id = op == HV_OP_PROBE ? ++core->next_probe_id : ++core->next_id;
         HV_COPY(a->pod_uid, vm->uid);
         return a;
 }

@@ -37,7 +37,8 @@ struct hv_nic {
         struct hv_fault attach_fault;
 
         /* The guest's driver. */
-        uint64_t probe_id; /* 0 = none under way */
+        uint64_t probe_id;   /* 0 = none under way */
+        uint64_t probe_void; /* under way when the guest rebooted: its answer is of before */
         uint64_t plugged_us, probe_at_us;
         bool bound, driver_failed, guest_late;
         uint64_t guest_took_us;
@@ -110,8 +111,8 @@ struct hv_core {
         bool connected, connecting, listing, listed;
         struct ak_backoff backoff;
         uint64_t connect_at_us, list_at_us;
-        uint64_t next_id;
-        uint64_t wake_at_us; /* the last wake asked for; 0 = none */
+        uint64_t next_id, next_probe_id; /* apart, so that how often is asked does not number the rest */
+        uint64_t wake_at_us;             /* the last wake asked for; 0 = none */
 
         /* Of the step under way. */
         uint64_t now_us, real_us;

@@ -177,9 +177,10 @@ void hv_nic_plugged(struct hv_core *core, struct hv_nic *nic, const struct hv_li
 
 /* ------------------------------------------------------------------ the guest's driver */
 
-static uint64_t probe_interval(uint64_t waited)
+/* At least as long as the answer took, so that a busy host is not kept busy by questions. */
+static uint64_t probe_interval(uint64_t waited, uint64_t took)
 {
-        uint64_t interval = waited / PROBE_FRACTION;
+        uint64_t interval = waited / PROBE_FRACTION > took ? waited / PROBE_FRACTION : took;
         uint64_t cap = waited < HV_US(30) ? PROBE_MID : waited < HV_US(300) ? PROBE_LATE : PROBE_IDLE;
 
         if (interval < PROBE_FIRST)
@@ -212,7 +213,7 @@ static void probe_siblings(struct hv_core *core, struct hv_vm *vm)
 static void probe_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic,
                        const struct hv_result *result)
 {
-        if (!nic->in_domain)
+        if (!nic->in_domain || nic->bound || nic->detach_asked)
                 return;
         if (result->head.error == HV_ERROR_NO_DEVICE || result->head.error == HV_ERROR_NO_DOMAIN)
                 hv_inspect(core, vm);
@@ -220,7 +221,8 @@ static void probe_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *ni
                 nic->driver_failed = result->head.virtio_status & HV_VIRTIO_FAILED;
                 nic->bound = !nic->driver_failed && (result->head.virtio_status & HV_VIRTIO_DRIVER_OK);
         }
-        nic->probe_at_us = core->now_us + probe_interval(core->now_us - nic->plugged_us);
+        nic->probe_at_us =
+            core->now_us + probe_interval(core->now_us - nic->plugged_us, result->head.took_us);
         if (!nic->bound)
                 return;
         nic->guest_late = false;
@@ -235,6 +237,8 @@ void hv_nic_rebooted(struct hv_core *core, struct hv_nic *nic)
         nic->bound = nic->driver_failed = nic->guest_late = false;
         nic->plugged_us = core->now_us;
         nic->probe_at_us = core->now_us + PROBE_FIRST;
+        nic->probe_void = nic->probe_id;
+        nic->probe_id = 0;
 }
 
 static uint64_t guest_deadline(const struct hv_core *core, const struct hv_nic *nic)
@@ -434,10 +438,11 @@ void hv_nic_advance(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
 void hv_nic_result(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic, const struct hv_result *result)
 {
         if (result->head.op == HV_OP_PROBE) {
-                if (result->head.id != nic->probe_id)
-                        return;
-                nic->probe_id = 0;
-                probe_done(core, vm, nic, result);
+                if (result->head.id == nic->probe_id)
+                        nic->probe_id = 0;
+                /* An answer is true whoever asked: those of one VM come in order. */
+                if (result->head.id != nic->probe_void)
+                        probe_done(core, vm, nic, result);
                 return;
         }
         if (nic->op != result->head.op || nic->op_id != result->head.id)

@@ -454,7 +454,8 @@ static uint64_t at_most(uint64_t a, uint64_t b)
 
 uint64_t hv_vm_deadline(const struct hv_core *core, const struct hv_vm *vm)
 {
-        uint64_t at = vm->forget_at_us;
+        /* It is forgotten with the last of its NICs; until then their deadlines count. */
+        uint64_t at = vm->nic_count == 0 ? vm->forget_at_us : 0;
 
         if (!core->connected || !vm->known || vm->op != HV_OP_NONE)
                 return at;

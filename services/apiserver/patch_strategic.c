@@ -165,17 +165,21 @@ static bool stands_before(const struct api_schema *s, const json_t *list, const 
 /*
  * $setElementOrder: the listed items stand in that order, those that the patch's author did not know in the
  * server's; one of the latter goes before the first listed item that it stands before on the server.
+ *
+ * A key that is listed twice comes out twice: a manifest with two NICs of one name reaches us only in this
+ * directive (kubectl has merged the items), and validation is to refuse it by its path.
  */
 static json_t *in_order(const struct api_schema *s, const json_t *list, const json_t *order,
                         const json_t *server)
 {
+        bool keyed = s && s->merge == API_MERGE_BY_KEY;
         json_t *listed = json_array(), *result = json_array(), *item;
         size_t i, next = 0;
 
         json_array_foreach((json_t *)order, i, item)
         {
                 ssize_t at = place_of(s, list, item);
-                if (at >= 0 && place_of(s, listed, item) < 0)
+                if (at >= 0 && (keyed || find_value(listed, item) < 0))
                         (void)json_array_append(listed, json_array_get(list, (size_t)at));
         }
         json_array_foreach((json_t *)list, i, item)

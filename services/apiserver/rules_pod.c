@@ -50,32 +50,17 @@ static void present_container(json_t *pod, struct api_causes *causes)
         (void)api_set(pod, "spec.containers", json_pack("[o]", ours));
 }
 
-/* The API writes quantities as strings, whatever form they came in: 2 -> "2", 0.5 -> "500m". */
-static json_t *quantity_string(const json_t *value)
+/* A quantity in thousandths, in whatever form it came: "500m", 2, 0.5. */
+static int amount_of(const json_t *value, int64_t *milli)
 {
-        double n = json_number_value(value);
-        char text[32];
+        double n = json_number_value(value) * 1000;
 
-        if (json_is_integer(value))
-                (void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
-        else if (n == (double)(int64_t)n)
-                (void)snprintf(text, sizeof(text), "%lld", (long long)n);
-        else
-                (void)snprintf(text, sizeof(text), "%lldm", (long long)(n * 1000));
-        return json_string(text);
-}
-
-static void normalize_quantities(json_t *amounts)
-{
-        json_t *value;
-        const char *key;
-        void *tmp;
-
-        json_object_foreach_safe(amounts, tmp, key, value)
-        {
-                if (json_is_number(value))
-                        (void)json_object_set_new(amounts, key, quantity_string(value));
-        }
+        if (json_is_string(value))
+                return api_quantity_parse(json_string_value(value), milli);
+        if (!json_is_number(value) || n < 0 || n > 1e18)
+                return -EINVAL;
+        *milli = (int64_t)n;
+        return 0;
 }
 
 static int64_t check_amount(const json_t *pod, const char *path, int64_t min, int64_t max, const char *detail,
@@ -84,9 +69,26 @@ static int64_t check_amount(const json_t *pod, const char *path, int64_t min, in
         const json_t *value = api_at(pod, path);
         int64_t milli = 0;
 
-        if (value && (api_quantity_parse(api_text(pod, path), &milli) < 0 || milli < min || milli > max))
+        if (value && (amount_of(value, &milli) < 0 || milli < min || milli > max))
                 api_cause(causes, API_INVALID, path, value, detail);
         return milli;
+}
+
+/* The same amount in another form ("1", 1, 1.0) is no change: the stored form stays. */
+static void keep_amounts(const json_t *old, json_t *pod, const char *path)
+{
+        json_t *amounts = api_at(pod, path), *value;
+        const char *key;
+        void *tmp;
+
+        json_object_foreach_safe(amounts, tmp, key, value)
+        {
+                json_t *was = json_object_get(api_at(old, path), key);
+                int64_t a, b;
+
+                if (was && amount_of(was, &a) == 0 && amount_of(value, &b) == 0 && a == b)
+                        (void)json_object_set(amounts, key, was);
+        }
 }
 
 struct resource {
@@ -123,8 +125,6 @@ static void check_resources(const json_t *pod, struct api_causes *causes)
 
 static void pod_defaults(json_t *pod)
 {
-        normalize_quantities(api_at(pod, "spec.virtualMachine.resources.limits"));
-        normalize_quantities(api_at(pod, "spec.virtualMachine.resources.requests"));
         set_default(pod, "spec.restartPolicy", json_string("Always"));
         set_default(pod, "spec.terminationGracePeriodSeconds", json_integer(GRACE_DEFAULT_S));
         set_default(pod, "spec.virtualMachine.imagePullPolicy", json_string("IfNotPresent"));
@@ -207,6 +207,8 @@ static void pod_update(struct api_txn *t, const json_t *old, json_t *pod, struct
 
         if (api_causes_any(causes))
                 return;
+        keep_amounts(old, pod, "spec.virtualMachine.resources.limits");
+        keep_amounts(old, pod, "spec.virtualMachine.resources.requests");
         pod_defaults(pod);
         if (primary) {
                 char path[96] = "metadata.annotations";

@@ -253,6 +253,18 @@ static void test_plug_and_unplug_in_one_patch(void **state)
         assert_string_equal(api_text(w_port(w, "p", "eth2"), "status.phase"), "Bound");
 }
 
+/* What kubectl apply sends for a manifest that names eth0 twice. */
+static void test_a_name_twice_in_a_manifest(void **state)
+{
+        struct world *w = *state;
+
+        placed_pod(w, "p", "eth0");
+        assert_int_equal(w_patch(w, &api_kind_pod, "p", API_PATCH_STRATEGIC,
+                                 "{'spec': {'$setElementOrder/nics': [{'name': 'eth0'}, {'name': 'eth0'}]}}"),
+                         422);
+        assert_cause(w, "spec.nics[1].name", "Duplicate value: \"eth0\"");
+}
+
 static void test_slots(void **state)
 {
         struct world *w = *state;
@@ -457,6 +469,7 @@ int main(void)
             T(test_immutable_fields),
             T(test_replace_by_the_first_manifest),
             T(test_plug_and_unplug_in_one_patch),
+            T(test_a_name_twice_in_a_manifest),
             T(test_slots),
             T(test_user_port_is_unbound_never_deleted),
             T(test_refused_ports),

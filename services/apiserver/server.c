@@ -348,12 +348,14 @@ static bool is_wildcard(const char *host)
 
 static unsigned int bound_port(int fd)
 {
-        struct sockaddr_storage ss = {0};
-        socklen_t len = sizeof(ss);
+        union {
+                struct sockaddr any;
+                struct sockaddr_in v4; /* its port lies where that of sockaddr_in6 does */
+                struct sockaddr_in6 v6;
+        } address = {.v6 = {0}};
+        socklen_t len = sizeof(address);
 
-        (void)getsockname(fd, (struct sockaddr *)&ss, &len);
-        return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&ss)->sin6_port
-                                              : ((struct sockaddr_in *)(void *)&ss)->sin_port);
+        return getsockname(fd, &address.any, &len) == 0 ? ntohs(address.v4.sin_port) : 0;
 }
 
 static void make_url(const struct address *address, int fd, char *out, size_t size)

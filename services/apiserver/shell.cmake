@@ -25,3 +25,5 @@ if(TARGET api_openapi)
 endif()
 alkaid_fuzz_target(fuzz_rest SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_rest.c DEPS api_shell api_test_core
                    CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/rest)
+alkaid_fuzz_target(fuzz_websocket SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_websocket.c DEPS api_shell
+                   CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/websocket)

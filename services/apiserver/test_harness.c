@@ -44,7 +44,7 @@ void harness_init(struct harness *h)
                                           .max_body = 64 * 1024,
                                           .max_connections = 200,
                                           .watch_history = 64,
-                                          .idle_timeout_us = 60 * 1000000};
+                                          .idle_timeout_us = UINT64_C(900) * 1000000};
 }
 
 static void child(struct harness *h, int ready_fd)
@@ -180,7 +180,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 
 CURL *harness_curl(const struct harness *h, enum harness_user user)
 {
-        const char *name = user == AS_ADMIN ? "admin" : "node";
+        static const char *const names[] = {[AS_ADMIN] = "admin", [AS_NODE] = "node", [AS_SERVER] = "server"};
         CURL *curl = curl_easy_init();
         char path[256];
 
@@ -189,9 +189,9 @@ CURL *harness_curl(const struct harness *h, enum harness_user user)
         curl_easy_setopt(curl, CURLOPT_CAINFO, path);
         curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
         if (user != AS_NOBODY) {
-                (void)snprintf(path, sizeof(path), "%s/%s.crt", h->options.pki_dir, name);
+                (void)snprintf(path, sizeof(path), "%s/%s.crt", h->options.pki_dir, names[user]);
                 curl_easy_setopt(curl, CURLOPT_SSLCERT, path);
-                (void)snprintf(path, sizeof(path), "%s/%s.key", h->options.pki_dir, name);
+                (void)snprintf(path, sizeof(path), "%s/%s.key", h->options.pki_dir, names[user]);
                 curl_easy_setopt(curl, CURLOPT_SSLKEY, path);
         }
         return curl;

@@ -27,7 +27,8 @@ int harness_stop(struct harness *h, int signal);
 /* Stops where it runs, removes the directory. */
 void harness_deinit(struct harness *h);
 
-enum harness_user { AS_ADMIN, AS_NODE, AS_NOBODY };
+/* AS_SERVER: with the server's own certificate, which is none for clients. */
+enum harness_user { AS_ADMIN, AS_NODE, AS_SERVER, AS_NOBODY };
 
 struct reply {
         long code; /* 0 = no answer */

@@ -74,6 +74,9 @@ static void test_public_paths(void **state)
                 assert_string_equal(reason_of(&r), "Unauthorized");
                 reply_deinit(&r);
         }
+        harness_call(*state, NULL, &(struct call){.user = AS_SERVER, .method = "GET", .path = PODS}, &r);
+        assert_int_equal(r.code, 401);
+        reply_deinit(&r);
 }
 
 static void test_crud(void **state)

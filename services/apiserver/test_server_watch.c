@@ -247,6 +247,8 @@ static size_t read_to_error(struct watch *w, bool *error)
         return n;
 }
 
+#define HEAD "{\"metadata\":{\"name\":\"big\"},\"x\":\""
+
 /* One that never reads is cut off, and holds up nobody meanwhile. */
 static void test_slow_reader(void **state)
 {
@@ -257,8 +259,10 @@ static void test_slow_reader(void **state)
         bool error;
 
         (void)memset(body, 'x', 60000);
-        memcpy(body, "{\"metadata\":{\"name\":\"big\"},\"x\":\"", 32);
-        memcpy(body + 59998, "\"}", 3);
+        (void)memcpy(body, HEAD, strlen(HEAD));
+        body[59998] = '"';
+        body[59999] = '}';
+        body[60000] = '\0';
         watch_open(&slow, *state, AS_ADMIN, PODS "?watch=1", NULL);
         watch_open(&quick, *state, AS_ADMIN, PODS "?watch=1", NULL);
         assert_int_equal(put_big(*state, curl, "POST", body), 201);

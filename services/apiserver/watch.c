@@ -120,17 +120,13 @@ static bool event_type_for(const struct api_watcher *w, const struct api_event *
         if (*w->name_space && strcmp(w->name_space, api_object_meta(e->object, "namespace")) != 0)
                 return false;
         now = api_selector_matches(w->selector, e->object);
-        before = e->type == API_ADDED     ? false
-                 : e->type == API_DELETED ? now
-                                          : e->old && api_selector_matches(w->selector, e->old);
-        if (e->type == API_DELETED && now)
-                *type = API_DELETED;
-        else if (now)
-                *type = before ? API_MODIFIED : API_ADDED;
-        else if (before)
+        before = e->type == API_MODIFIED && e->old && api_selector_matches(w->selector, e->old);
+        if (!now && !before)
+                return false;
+        if (e->type == API_DELETED || !now)
                 *type = API_DELETED;
         else
-                return false;
+                *type = before ? API_MODIFIED : API_ADDED;
         return true;
 }
 

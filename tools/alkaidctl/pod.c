@@ -219,7 +219,8 @@ int ctl_pod_wait(struct ctl_api *api, const json_t *pod, uint64_t timeout_us, ct
         int r = ak_kube_session_start(api->session, &request, &handler);
         if (r == 0)
                 r = step_until(api, &w, ak_clock_monotonic_us() + timeout_us);
-        /* The transfer must not outlive `w`. */
+        /* The transfer must not outlive `w`, and has no more to say. */
+        w.result = r;
         ak_kube_session_cancel(api->session);
         while (!w.ended && ak_kube_session_running(api->session) > 0)
                 ak_kube_session_step(api->session, 100);

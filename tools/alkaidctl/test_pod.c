@@ -46,12 +46,35 @@ static const char *query(struct MHD_Connection *connection, const char *key)
         return value ? value : "";
 }
 
+static ssize_t nothing_yet(void *arg, uint64_t position, char *out, size_t size)
+{
+        (void)arg;
+        (void)position;
+        (void)out;
+        (void)size;
+        (void)usleep(20000); /* the test server's thread, so that it does not spin */
+        return 0;
+}
+
+/* A watch on which nothing happens. */
+static enum MHD_Result stall(struct MHD_Connection *connection)
+{
+        struct MHD_Response *r =
+            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1024, nothing_yet, NULL, NULL);
+        enum MHD_Result result = MHD_queue_response(connection, 200, r);
+
+        MHD_destroy_response(r);
+        return result;
+}
+
 static enum MHD_Result watch(struct server *s, struct MHD_Connection *connection)
 {
         const char *from = query(connection, "resourceVersion");
 
         (void)snprintf(s->watch_query, sizeof(s->watch_query), "%s %s", query(connection, "fieldSelector"),
                        from);
+        if (strcmp(from, "1") == 0)
+                return stall(connection);
         if (strcmp(from, "8") == 0)
                 return reply(connection, 200, "{\"type\":\"ERROR\",\"object\":" STATUS(410, "too old") "}\n");
         if (strcmp(from, "9") == 0)
@@ -185,7 +208,8 @@ static int wait_from(struct server *s, const char *resource_version, int *asked,
             json_pack("{s:{s:s, s:s}}", "metadata", "name", "vm", "resourceVersion", resource_version);
 
         *asked = 0;
-        int r = ctl_pod_wait(&api, pod, 20000000, eth1_ready, asked, error);
+        uint64_t timeout_us = strcmp(resource_version, "1") == 0 ? 200000 : 20000000;
+        int r = ctl_pod_wait(&api, pod, timeout_us, eth1_ready, asked, error);
         json_decref(pod);
         return r;
 }
@@ -206,6 +230,8 @@ static void test_wait_that_fails(void **state)
         char error[CTL_ERROR_SIZE] = "";
         int asked = 0;
 
+        assert_int_equal(wait_from(*state, "1", &asked, error), -ETIMEDOUT);
+        assert_string_equal(error, "not within the time given by --timeout");
         assert_int_equal(wait_from(*state, "8", &asked, error), -EIO);
         assert_non_null(strstr(error, "410"));
         assert_int_equal(wait_from(*state, "9", &asked, error), -EPIPE);

@@ -33,7 +33,7 @@ recall() { cat "$BATS_FILE_TMPDIR/$1"; }
   mac=$(nic_get nginx-vm eth0 macAddress)
   address=$(nic_get nginx-vm eth0 'ipAddresses[0]')
   assert_equal "$(guest_nic nginx-vm "$mac")" eth0
-  until_true 20 guest_has_address nginx-vm "${address%%/*}"
+  until_true 60 guest_has_address nginx-vm "${address%%/*}"
 }
 
 @test "patch: eth1 becomes Ready" {
@@ -48,7 +48,7 @@ recall() { cat "$BATS_FILE_TMPDIR/$1"; }
   address=$(port_get "$port" '.spec.ipAddresses[0]')
   cidr=$(port_get "$port" .status.cidr)
   assert_equal "$(guest_nic nginx-vm "$mac")" eth1
-  until_true 20 guest_has_address nginx-vm "${address%%/*}/${cidr##*/}"
+  until_true 60 guest_has_address nginx-vm "${address%%/*}/${cidr##*/}"
   remember port "$port"
   remember mac "$mac"
   remember address "${address%%/*}"

@@ -15,7 +15,7 @@ setup_file() {
   done
   for pod in nginx-vm nginx-peer nginx-other; do
     nic_ready "$pod" eth1
-    until_true 30 guest_has_address "$pod" "$(address_of "$pod")"
+    until_true 60 guest_has_address "$pod" "$(address_of "$pod")"
   done
 }
 

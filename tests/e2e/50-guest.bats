@@ -25,8 +25,8 @@ teardown() {
   run sort -u "$BATS_TEST_TMPDIR/states"
   assert_output InProgress
   guest lazy 'insmod /lib/modules/virtio_net.ko'
-  nic_ready lazy eth1 20
-  nic_ready lazy eth0 20
+  nic_ready lazy eth1
+  nic_ready lazy eth0
   kill "$watcher"
   guest lazy "grep -l '$(nic_get lazy eth1 macAddress)' /sys/class/net/*/address"
 }
@@ -38,7 +38,7 @@ teardown() {
   nic_ready stubborn eth1
   port=$(port_id stubborn eth1)
   patch_pod stubborn '{"spec":{"nics":[{"$patch":"delete","name":"eth1"}]}}'
-  nic_wait stubborn eth1 reason GuestNotResponding 60
+  nic_wait stubborn eth1 reason GuestNotResponding
   assert_equal "$(nic_get stubborn eth1 state)" InProgress
   has_link "$(tap_of "$port")"
   domain_has_port "$(domain_of stubborn)" "$port"

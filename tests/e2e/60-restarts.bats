@@ -58,6 +58,6 @@ facts() { # of the running VM, that a restart must not change
   "$ROOT/tests/lib/private-libvirtd" kill "$STATE/libvirt"
   "$ROOT/tests/lib/private-libvirtd" start "$STATE/libvirt" 3>&- 4>&-
   kubectl patch pod nginx-vm -p "$(cat "$EXAMPLES/patch-nic-hotplug.yaml")"
-  nic_ready nginx-vm eth1 90
+  nic_ready nginx-vm eth1
   assert_equal "$(facts)" "$before"
 }

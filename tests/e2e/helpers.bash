@@ -23,10 +23,10 @@ until_true() {
 
 nic_path() { printf '.status.nicStatuses[?(@.name=="%s")].%s' "$1" "$2"; }          # NIC FIELD
 nic_get() { kubectl get pod "$1" -o "jsonpath={$(nic_path "$2" "$3")}"; }           # POD NIC FIELD
-nic_wait() { watch_for "$1" "$(nic_path "$2" "$3")" "$4" "${5:-60}"; }              # POD NIC FIELD VALUE [S]
-nic_ready() { nic_wait "$1" "$2" state Ready "${3:-60}"; }                          # POD NIC [SECONDS]
-nic_gone() { watch_for "$1" '.status.nicStatuses[*].name' "$2" "${3:-60}"; }        # POD THE-OTHERS [SECONDS]
-pod_running() { watch_for "$1" .status.phase Running "${2:-90}"; }                  # POD [SECONDS]
+nic_wait() { watch_for "$1" "$(nic_path "$2" "$3")" "$4" "${5:-180}"; }             # POD NIC FIELD VALUE [S]
+nic_ready() { nic_wait "$1" "$2" state Ready "${3:-180}"; }                          # POD NIC [SECONDS]
+nic_gone() { watch_for "$1" '.status.nicStatuses[*].name' "$2" "${3:-180}"; }       # POD THE-OTHERS [SECONDS]
+pod_running() { watch_for "$1" .status.phase Running "${2:-180}"; }                  # POD [SECONDS]
 pod_uid() { kubectl get pod "$1" -o 'jsonpath={.metadata.uid}'; }
 port_id() { kubectl get pod "$1" -o "jsonpath={.spec.nics[?(@.name==\"$2\")].portId}"; } # POD NIC
 port_get() { kubectl get port "$1" -o "jsonpath={$2}"; }                            # PORT PATH
@@ -59,7 +59,7 @@ domain_has_port() { virsh_ dumpxml "$1" | grep -q "ua-$2"; } # DOMAIN PORT
 
 # guest POD COMMAND [SECONDS]: runs it in the guest, over the serial console.
 guest() {
-  "$ROOT/tests/lib/guest-run" -t "${3:-60}" "$2" -- "$BIN/alkaidctl" console --bus-dir "$STATE/bus" "$1"
+  "$ROOT/tests/lib/guest-run" -t "${3:-180}" "$2" -- "$BIN/alkaidctl" console --bus-dir "$STATE/bus" "$1"
 }
 
 # Interface of a MAC in the guest; the guest names NICs by order of appearance.

@@ -66,7 +66,7 @@ static void deliver(struct sim *sim, struct sim_task *task)
 }
 
 static void send_to(struct sim *sim, enum sim_service from, enum sim_service to,
-                 const struct ak_message *message, bool faulty)
+                    const struct ak_message *message, bool faulty)
 {
         struct sim_publisher *p = &sim->publishers[from];
         uint64_t delay = 50 + sim_draw(sim, 400);
@@ -198,7 +198,8 @@ void sim_bus_stop(struct sim *sim, enum sim_service service)
 
 void sim_bus_marks(struct sim *sim)
 {
-        bool lossy = sim->faults.drop || sim->faults.reorder || (sim->calm && sim->now < (SIM_FAULTS_S + 6) * SIM_S);
+        bool lossy =
+            sim->faults.drop || sim->faults.reorder || (sim->calm && sim->now < (SIM_FAULTS_S + 6) * SIM_S);
 
         for (int from = 0; from < SIM_SERVICES; from++) {
                 if (!sim->publishers[from].epoch)

@@ -13,14 +13,14 @@
 /* "<revision>:<key>"; keys hold no blanks and the client hands the token back as it got it. */
 static bool parse_token(const char *token, uint64_t *version, char key[API_KEY_SIZE])
 {
-        unsigned long long v;
-        int at = 0;
+        char *colon;
 
-        if (sscanf(token, "v1:%llu:%n", &v, &at) != 1 || at == 0 || strlen(token + at) >= API_KEY_SIZE ||
-            !strchr(token + at, '/'))
+        if (strncmp(token, "v1:", 3) != 0 || token[3] < '0' || token[3] > '9')
                 return false;
-        *version = v;
-        (void)snprintf(key, API_KEY_SIZE, "%s", token + at);
+        *version = strtoull(token + 3, &colon, 10);
+        if (*colon != ':' || strlen(colon + 1) >= API_KEY_SIZE || !strchr(colon + 1, '/'))
+                return false;
+        (void)snprintf(key, API_KEY_SIZE, "%s", colon + 1);
         return true;
 }
 

@@ -5,6 +5,7 @@
  * like client-go's recorder. What is held back is not lost but counted into the next write.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "services/watcher/core_internal.h"
@@ -74,8 +75,8 @@ static json_t *event_body(const struct watcher_core *core, const struct watcher_
 static void record_name(struct watcher_core *core, const struct watcher_vm *vm, struct watcher_record *record)
 {
         const char *base = vm->name[0] ? vm->name : core->config.node;
-        (void)snprintf(record->name, sizeof(record->name), "%.200s.%llx", base,
-                       (unsigned long long)(core->real * 1000 + ++core->event_serial % 1000));
+        const uint64_t serial = core->real * 1000 + ++core->event_serial % 1000;
+        (void)snprintf(record->name, sizeof(record->name), "%.200s.%" PRIx64, base, serial);
         W_COPY(record->name_space, vm->name_space[0] ? vm->name_space : "default");
 }
 

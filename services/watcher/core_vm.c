@@ -167,8 +167,10 @@ static void list_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff
         const struct watcher_pod *spec = vm->spec;
         diff->boot_ports.count = 0;
         for (size_t i = 0; i < spec->nic_count && diff->boot_ports.count < AK_MAX_NICS; i++)
-                if (spec->nics[i].port_id[0])
-                        W_COPY(diff->boot_ports.items[diff->boot_ports.count++], spec->nics[i].port_id);
+                if (spec->nics[i].port_id[0]) {
+                        W_COPY(diff->boot_ports.items[diff->boot_ports.count], spec->nics[i].port_id);
+                        diff->boot_ports.count++;
+                }
 }
 
 /*

@@ -486,8 +486,10 @@ static void advance_connection(struct hv_core *core)
 static void on_inspected(struct hv_core *core, struct hv_vm *vm, const struct hv_result *result)
 {
         vm->inspect_id = 0;
-        if (result->head.error == HV_ERROR_CONNECTION)
+        if (result->head.error == HV_ERROR_CONNECTION) {
+                hv_connection_lost(core, vm);
                 return;
+        }
         if (vm->touched || result->head.error != HV_OK) {
                 vm->touched = false;
                 if (result->head.error == HV_OK)

@@ -91,7 +91,7 @@ struct hv_vm {
 
         /* A stop under way. */
         bool shutdown_sent;
-        uint64_t stop_since_us, destroy_after_us;
+        uint64_t stop_since_us, destroy_after_us, cleanup_after_us; /* the latter two: not before */
 
         enum ak_vm_phase ended; /* SHUTOFF, CRASHED, FAILED: why there is no domain; else ABSENT */
         struct hv_fault fault;

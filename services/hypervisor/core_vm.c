@@ -236,7 +236,8 @@ static void stop_vm(struct hv_core *core, struct hv_vm *vm, bool remove)
         if (vm->state != HV_DOMAIN_NONE) {
                 stop_domain(core, vm);
         } else if (remove && !vm->cleaned) {
-                emit_vm_op(core, vm, HV_OP_CLEANUP);
+                if (core->now_us >= vm->cleanup_after_us)
+                        emit_vm_op(core, vm, HV_OP_CLEANUP);
         } else if (!remove && vm->ended == AK_VM_PHASE_ABSENT) {
                 vm->ended = AK_VM_PHASE_SHUTOFF;
         }
@@ -368,6 +369,14 @@ static void stop_done(struct hv_core *core, struct hv_vm *vm, const struct hv_re
                 vm->destroy_after_us = core->now_us + STOP_RETRY;
 }
 
+/* Absent means that nothing is left; what cannot be removed is tried again. */
+static void cleanup_done(struct hv_core *core, struct hv_vm *vm, const struct hv_result *result)
+{
+        vm->cleaned = result->head.error == HV_OK;
+        vm->cleanup_after_us = vm->cleaned ? 0 : core->now_us + STOP_RETRY;
+        hv_fault_set(&vm->fault, vm->cleaned ? "" : "CleanupFailed", vm->cleaned ? "" : result->head.text);
+}
+
 void hv_vm_result(struct hv_core *core, struct hv_vm *vm, const struct hv_result *result)
 {
         if (vm->op != result->head.op || vm->op_id != result->head.id)
@@ -395,9 +404,7 @@ void hv_vm_result(struct hv_core *core, struct hv_vm *vm, const struct hv_result
                         set_state(core, vm, HV_DOMAIN_RUNNING);
                 break;
         case HV_OP_CLEANUP:
-                vm->cleaned = true;
-                if (result->head.error != HV_OK)
-                        hv_fault_set(&vm->fault, "CleanupFailed", result->head.text);
+                cleanup_done(core, vm, result);
                 break;
         default:
                 break;
@@ -436,7 +443,7 @@ void hv_vm_advance(struct hv_core *core, struct hv_vm *vm)
 
         if (!core->connected || !vm->known)
                 return;
-        if (wish && vm->op == HV_OP_NONE) {
+        if (wish && vm->op == HV_OP_NONE && !vm->start_refused) {
                 if (wish->wanted == AK_VM_WANTED_ABSENT || wish->wanted == AK_VM_WANTED_SHUTDOWN)
                         stop_vm(core, vm, wish->wanted == AK_VM_WANTED_ABSENT);
                 else
@@ -463,5 +470,7 @@ uint64_t hv_vm_deadline(const struct hv_core *core, const struct hv_vm *vm)
                 at = at_most(at, vm->ports_until_us);
         if (vm->stop_since_us && vm->wish && vm->state != HV_DOMAIN_NONE)
                 at = at_most(at, stop_deadline(vm));
+        if (vm->cleanup_after_us && !vm->cleaned)
+                at = at_most(at, vm->cleanup_after_us);
         return at;
 }

@@ -17,6 +17,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/journal.h"
 #include "libcommon/log.h"
+#include "libcommon/netaddr.h"
 #include "services/hypervisor/accel.h"
 #include "services/hypervisor/console.h"
 #include "services/hypervisor/images.h"
@@ -401,6 +402,8 @@ static int make_base(struct hv_shell *s, const struct hv_options *o)
                 (void)snprintf(s->node, sizeof(s->node), "%s", o->node_name);
         else if (gethostname(s->node, sizeof(s->node) - 1) < 0)
                 return complain(1, "node-name", "the host has no name");
+        if (!ak_dns1123_subdomain_valid(s->node))
+                return complain(2, "node-name", AK_FMT("'%s' is not a DNS name in lower case", s->node));
         s->loop = zloop_new();
         s->traces = zhashx_new();
         if (!s->loop || !s->traces || hv_queue_new(&s->queue, MAX_QUEUE) < 0)

@@ -306,6 +306,45 @@ static void test_destroy_that_fails_is_repeated(void **state)
         assert_true(rig_calls(rig, HV_OP_DESTROY));
 }
 
+static void test_cleanup_that_fails_is_repeated(void **state)
+{
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_connect(rig, NULL, 0);
+        vm_diff_absent(rig, 2, 0);
+        call = rig_call(rig, HV_OP_CLEANUP);
+        rig_answer(rig, &call, HV_ERROR_OTHER, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_STOPPING);
+        assert_string_equal(rig_vm(rig)->reason, "CleanupFailed");
+        assert_false(rig_calls(rig, HV_OP_CLEANUP));
+        rig_tick(rig, 5000000);
+        call = rig_call(rig, HV_OP_CLEANUP);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_ABSENT);
+        assert_string_equal(rig_vm(rig)->reason, "");
+}
+
+/* Refused because there was a domain already: nothing may be called absent before that was looked up. */
+static void test_removal_after_a_refused_start(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(NULL);
+        struct rig *rig = *state;
+        struct hv_action start, look;
+
+        rig_connect(rig, NULL, 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, NULL);
+        rig_image_done(rig, "/images/guest.qcow2", "");
+        start = rig_call(rig, HV_OP_START);
+        rig_answer(rig, &start, HV_ERROR_OTHER, 0, NULL);
+        look = rig_call(rig, HV_OP_INSPECT);
+        vm_diff_absent(rig, 2, 0);
+        assert_false(rig_calls(rig, HV_OP_CLEANUP));
+        rig_answer(rig, &look, HV_OK, 0, domain);
+        assert_true(rig_calls(rig, HV_OP_DESTROY));
+        free(domain);
+}
+
 static void test_removal_during_a_start(void **state)
 {
         struct hv_live_domain *domain = rig_domain(NULL);
@@ -434,6 +473,8 @@ int main(void)
             TEST(test_guest_that_powers_off_is_not_restarted_by_itself),
             TEST(test_removal_asks_the_guest_first),
             TEST(test_destroy_that_fails_is_repeated),
+            TEST(test_cleanup_that_fails_is_repeated),
+            TEST(test_removal_after_a_refused_start),
             TEST(test_removal_during_a_start),
             TEST(test_older_generation_is_ignored),
             TEST(test_power_state),

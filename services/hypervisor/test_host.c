@@ -96,7 +96,7 @@ static void link_up(const char *name)
 static void tap_name(const struct host *host, unsigned n, char name[16])
 {
         /* Two tests at a time must not meet: the directory's random part is in the name. */
-        (void)snprintf(name, 16, "hv%.6s%u", host->dir + strlen("/tmp/akhv-"), n % 10);
+        (void)snprintf(name, 16, "hv%.6s%u", host->dir + strlen("/tmp/akhv-"), n % 100);
 }
 
 void host_tap(struct host *host, unsigned n, char name[16])

@@ -83,35 +83,41 @@ static void remove_at(struct net_core *core, size_t i)
 
 /* ------------------------------------------------------------------ wishes */
 
-/* Whether a diff is older than what is known, or loses the tie: within a generation, absent is the later. */
+/* Whether a diff is older than what is known. Of two with the same key, absent is the later. */
 static bool stale(const struct net_port *p, const struct ak_nic_diff *d)
 {
-        bool absent = d->wanted == AK_NIC_WANTED_ABSENT;
+        int order = net_key_compare((struct net_key){d->generation, d->attempt}, net_port_key_of_wish(p));
 
-        if (p->wish == NET_UNCLAIMED || d->generation > p->diff.generation)
+        if (p->wish == NET_UNCLAIMED || order > 0)
                 return false;
-        if (d->generation < p->diff.generation)
-                return true;
-        if ((p->wish == NET_UNWANTED) != absent)
-                return !absent;
-        return d->attempt < p->diff.attempt;
+        return order < 0 || (p->wish == NET_UNWANTED && d->wanted == AK_NIC_WANTED_PRESENT);
 }
 
-static void clear_evidence(struct net_port *p, uint64_t generation)
+/* Evidence that may speak of the time before this wish: vm.status counts attempts of its own. */
+static void clear_evidence(struct net_port *p)
 {
-        if (p->evidence <= generation)
-                p->has_evidence = false;
+        if (net_key_compare(p->nic_gone_key, net_port_key_of_wish(p)) <= 0)
+                p->nic_gone = false;
+        if (p->vm_gone_generation <= p->diff.generation)
+                p->vm_gone = false;
 }
 
 static void accept_wish(struct net_port *p, const struct ak_nic_diff *d)
 {
-        bool absent = d->wanted == AK_NIC_WANTED_ABSENT;
-        bool turned = p->wish == NET_WANTED && absent && d->generation == p->diff.generation;
+        enum net_wish before = p->wish;
+        uint64_t generation = p->diff.generation;
 
-        if (!absent || turned)
-                clear_evidence(p, d->generation);
-        p->wish = absent ? NET_UNWANTED : NET_WANTED;
+        p->wish = d->wanted == AK_NIC_WANTED_ABSENT ? NET_UNWANTED : NET_WANTED;
         p->diff = *d;
+        if (p->wish == NET_WANTED) {
+                clear_evidence(p);
+                return;
+        }
+        /* Another attempt to release needs no new evidence; another generation does. */
+        if (before != NET_UNWANTED || d->generation != generation)
+                p->absent_since = net_port_key_of_wish(p);
+        if (before == NET_WANTED && d->generation == generation && p->vm_gone_generation <= generation)
+                p->vm_gone = false;
 }
 
 /* One answer, not kept: a table that is full must not be made to hold more. */
@@ -154,20 +160,16 @@ static int on_nic_diff(struct net_core *core, const struct ak_nic_diff *d, uint6
                 if (r < 0)
                         return r;
         }
-        if (stale(p, d))
-                return 0;
-        accept_wish(p, d);
+        if (!stale(p, d))
+                accept_wish(p, d);
         return net_port_settle(core, p, true, now_us, out);
 }
 
 /* ------------------------------------------------------------------ evidence */
 
-static int let_go(struct net_core *core, struct net_port *p, uint64_t generation, uint64_t now_us,
-                  struct net_actions *out)
+static int settle_unwanted(struct net_core *core, struct net_port *p, uint64_t now_us,
+                           struct net_actions *out)
 {
-        if (!p->has_evidence || generation > p->evidence)
-                p->evidence = generation;
-        p->has_evidence = true;
         return p->wish == NET_UNWANTED ? net_port_settle(core, p, false, now_us, out) : 0;
 }
 
@@ -175,13 +177,19 @@ static int on_nic_status(struct net_core *core, const struct ak_nic_status *s, u
                          struct net_actions *out)
 {
         struct net_port *p = find(core, s->port_id, s->pod_uid);
+        struct net_key key = {s->generation, s->attempt};
 
-        if (!p)
+        if (!p || (p->nic_gone && net_key_compare(key, p->nic_gone_key) < 0))
                 return 0;
-        if (s->state == AK_NIC_DETACHED)
-                return let_go(core, p, s->generation, now_us, out);
-        clear_evidence(p, s->generation);
-        return 0;
+        p->nic_gone = s->state == AK_NIC_DETACHED;
+        p->nic_gone_key = key;
+        return settle_unwanted(core, p, now_us, out);
+}
+
+static bool vm_is_gone(enum ak_vm_phase phase)
+{
+        return phase == AK_VM_PHASE_ABSENT || phase == AK_VM_PHASE_SHUTOFF || phase == AK_VM_PHASE_CRASHED ||
+               phase == AK_VM_PHASE_FAILED;
 }
 
 static int on_vm_status(struct net_core *core, const struct ak_vm_status *s, uint64_t now_us,
@@ -189,18 +197,16 @@ static int on_vm_status(struct net_core *core, const struct ak_vm_status *s, uin
 {
         int r = 0;
 
-        switch (s->phase) {
-        case AK_VM_PHASE_ABSENT:
-        case AK_VM_PHASE_SHUTOFF:
-        case AK_VM_PHASE_CRASHED:
-        case AK_VM_PHASE_FAILED:
-                break;
-        default:
-                return 0;
+        for (size_t i = 0; r == 0 && i < core->count; i++) {
+                struct net_port *p = core->ports[i];
+
+                if (strcmp(p->key.pod_uid, s->pod_uid) != 0 ||
+                    (p->vm_gone && s->generation < p->vm_gone_generation))
+                        continue;
+                p->vm_gone = vm_is_gone(s->phase);
+                p->vm_gone_generation = s->generation;
+                r = settle_unwanted(core, p, now_us, out);
         }
-        for (size_t i = 0; r == 0 && i < core->count; i++)
-                if (strcmp(core->ports[i]->key.pod_uid, s->pod_uid) == 0)
-                        r = let_go(core, core->ports[i], s->generation, now_us, out);
         return r;
 }
 
@@ -384,8 +390,7 @@ static void note_fault(struct net_port *p, const struct net_event *e)
         p->fault = e->done.text;
         if (p->fault.reason[0] == '\0')
                 net_error_set(&p->fault, "BackendFailed", "%s", strerror(-e->done.error));
-        p->tried_generation = p->op_generation;
-        p->tried_attempt = p->op_attempt;
+        p->tried = p->op_key;
 }
 
 static int on_prepared(struct net_core *core, const struct net_event *e, uint64_t now_us,

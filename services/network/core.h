@@ -8,18 +8,22 @@
  * *settling* the ports concerned: it looks at wish and state alone and asks for the one next step. So it does
  * not matter which message came first, twice, late or not at all.
  *
+ * A wish is named by its key, (generation, attempt); the later key is the later wish, whatever its direction.
+ * A stale one changes nothing and is answered with what is.
+ *
  * The rule that everything here serves: a port is released only when it is unwanted AND the VM has let go of
- * it. What counts as letting go is *evidence*: nic.status `detached` for the port, or vm.status `absent`,
- * `shutoff`, `crashed` or `failed` for its pod, **whose generation is not older than that of the nic.diff
- * that says absent**. Such a message was made by a hypervisor service that knew the wish, and one that knows
- * it does not attach any more. This is why stale messages do no harm, without asking where they come from:
- *  - a `detached` from before a re-plug has the generation of the earlier unplug, which is older;
+ * it. What counts as letting go is *evidence*: nic.status `detached` for the port, whose key is not older
+ * than that of the nic.diff that turned it absent; or vm.status `absent`, `shutoff`, `crashed` or `failed`
+ * for its pod, whose generation is not older (its attempts are counted apart). Such a message was made by a
+ * hypervisor service that knew the wish, and one that knows it does not attach any more. This is why stale
+ * messages do no harm, without asking where they come from:
+ *  - a `detached` from before a re-plug has the key of the earlier unplug, which is older;
  *  - a last value replayed after our own restart is judged by the same rule, and one that passes is true
  *    still, because only a later `present` could have undone it, and that clears the evidence;
  *  - a hypervisor service with a new epoch answers for what it sees in libvirt; its evidence needs no memory
  *    of the old one. While it is away there is no evidence, and the port stays held.
- * Where the wish turned from present to absent within one generation, evidence of that generation which came
- * before the turn is thrown away, for it may speak of the time before.
+ * Where the wish turned from present to absent within one generation, a vm.status of that generation that
+ * came before the turn is thrown away, for it may speak of the time before.
  *
  * A port is never removed on the core's own initiative: one that nobody claims is reported as `held`
  * (reason Unclaimed), so that the watcher, who knows the API, can say absent.

@@ -16,24 +16,31 @@ enum net_have {
         NET_STUCK, /* releasing failed */
 };
 
+/* Names a wish. Within a generation the attempt counts, whatever the direction. */
+struct net_key {
+        uint64_t generation, attempt;
+};
+
 struct net_port {
         struct net_port_key key; /* subnet_id empty until known */
         enum net_wish wish;
         enum net_have have;
         struct ak_nic_diff diff; /* the latest wish; only the key where unclaimed */
 
-        uint64_t op;                              /* of the running operation */
-        uint64_t op_generation, op_attempt;       /* of the wish that it serves */
-        uint64_t tried_generation, tried_attempt; /* of the last operation that failed */
-        struct net_error fault;                   /* why it failed */
-        const char *cause;                        /* why it is being prepared; static; NULL = as wished */
-        bool verify;                              /* prepared, but the kernel may differ: prepare once more */
+        uint64_t op;            /* of the running operation */
+        struct net_key op_key;  /* of the wish that it serves */
+        struct net_key tried;   /* of the last operation that failed */
+        struct net_error fault; /* why it failed */
+        const char *cause;      /* why it is being prepared; static; NULL = as wished */
+        bool verify;            /* prepared, but the kernel may differ: prepare once more */
         bool spec_known;
         struct net_port_spec spec; /* as last prepared */
         struct net_prepared prepared;
 
-        bool has_evidence;
-        uint64_t evidence; /* generation for which the VM is known to have let go */
+        struct net_key absent_since; /* from which on evidence counts; while unwanted */
+        bool nic_gone, vm_gone;      /* evidence that the VM has let go … */
+        struct net_key nic_gone_key; /* … and the wish that it answers */
+        uint64_t vm_gone_generation;
 
         bool published;
         struct ak_port_status status;
@@ -67,5 +74,10 @@ struct net_action *net_actions_add(struct net_actions *actions, enum net_action_
 /* core_port.c: brings one port a step closer to its wish. `answer`: say the state even if it is no news. */
 int net_port_settle(struct net_core *core, struct net_port *port, bool answer, uint64_t now_us,
                     struct net_actions *out);
+/* -1, 0, 1: a is the earlier, the same, the later wish. */
+int net_key_compare(struct net_key a, struct net_key b);
+struct net_key net_port_key_of_wish(const struct net_port *port);
+/* Whether the VM is known to have let go of the port since it is unwanted. */
+bool net_port_let_go(const struct net_port *port);
 int net_port_publish(struct net_port *port, enum ak_port_state state, const char *reason, const char *message,
                      bool answer, struct net_actions *out);

@@ -66,16 +66,33 @@ static int publish_fault(struct net_port *p, bool answer, struct net_actions *ou
         return net_port_publish(p, AK_PORT_FAILED, p->fault.reason, p->fault.message, answer, out);
 }
 
+int net_key_compare(struct net_key a, struct net_key b)
+{
+        if (a.generation != b.generation)
+                return a.generation < b.generation ? -1 : 1;
+        return a.attempt < b.attempt ? -1 : a.attempt > b.attempt;
+}
+
+struct net_key net_port_key_of_wish(const struct net_port *p)
+{
+        return (struct net_key){p->diff.generation, p->diff.attempt};
+}
+
+bool net_port_let_go(const struct net_port *p)
+{
+        return (p->nic_gone && net_key_compare(p->nic_gone_key, p->absent_since) >= 0) ||
+               (p->vm_gone && p->vm_gone_generation >= p->absent_since.generation);
+}
+
 static bool tried(const struct net_port *p)
 {
-        return p->tried_generation == p->diff.generation && p->tried_attempt == p->diff.attempt;
+        return net_key_compare(p->tried, net_port_key_of_wish(p)) == 0;
 }
 
 static void start(struct net_core *core, struct net_port *p, enum net_have have)
 {
         p->op = ++core->next_op;
-        p->op_generation = p->diff.generation;
-        p->op_attempt = p->diff.attempt;
+        p->op_key = net_port_key_of_wish(p);
         p->have = have;
 }
 
@@ -182,7 +199,7 @@ static int settle_unwanted(struct net_core *core, struct net_port *p, bool answe
         case NET_BROKEN:
                 break;
         }
-        if (!p->has_evidence || p->evidence < p->diff.generation)
+        if (!net_port_let_go(p))
                 return net_port_publish(p, AK_PORT_HELD, "WaitingForDetach",
                                         "the VM has not let go of the device", answer, out);
         int r = start_release(core, p, out);

@@ -8,6 +8,7 @@ struct bench {
         struct net_core *core;
         uint64_t now_us;
         struct net_actions last; /* of the last step */
+        bool plain;              /* leave JSON out */
 };
 
 void bench_init(struct bench *b, uint32_t max_ports);
@@ -25,6 +26,8 @@ void bench_tick(struct bench *b, uint64_t later_us);
 struct ak_message bench_wish(unsigned int n, unsigned int pod, bool present, uint64_t generation,
                              uint64_t attempt);
 struct ak_message bench_nic(unsigned int n, unsigned int pod, enum ak_nic_state state, uint64_t generation);
+struct ak_message bench_nic_attempt(unsigned int n, unsigned int pod, enum ak_nic_state state,
+                                    uint64_t generation, uint64_t attempt);
 struct ak_message bench_vm(unsigned int pod, enum ak_vm_phase phase, uint64_t generation);
 
 /* The only action of its type in the last step; NULL when there is none. */

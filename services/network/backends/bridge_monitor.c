@@ -99,7 +99,7 @@ static void server_ended(struct bridge *b, int pidfd)
                 struct subnet *s = b->subnets[i];
 
                 /* Busy: whoever works on it looks for itself, and watches again afterwards. */
-                if (s->server.pidfd != pidfd || s->busy || dhcp_alive(&s->server))
+                if (s->busy || s->server.pidfd != pidfd || dhcp_alive(&s->server))
                         continue;
                 (void)close(pidfd);
                 s->server = (struct dhcp_server){0, -1};

@@ -20,7 +20,6 @@
 #include "services/network/label.h"
 
 #define CONF_MAX 8192
-#define MTUS_MAX 16 /* different MTUs in one subnet; a port past them is not told its MTU */
 
 struct paths {
         char dir[PATH_MAX], conf[PATH_MAX], hosts[PATH_MAX];
@@ -105,6 +104,8 @@ static int write_file(const char *dir, const char *name, const char *text)
         ssize_t n = write(fd, text, len);
         if (n < 0 || (size_t)n != len)
                 return n < 0 ? -errno : -ENOSPC;
+        (void)close(fd); /* before it gets its name: or dnsmasq is told of the close as well */
+        fd = -1;
         return rename(temporary, path) < 0 ? -errno : 0;
 }
 
@@ -129,24 +130,19 @@ static void print_options(FILE *f, const struct net_port_spec *spec)
 }
 
 /*
- * Ports of one subnet may differ in MTU: a reservation carries the tag mNNNN, and each MTU that was ever
- * asked for has its line. So the text grows with the first port of a new MTU, and the server starts anew.
+ * The MTU is handed out while all ports of the subnet share one; a NIC of another learns its own from its
+ * virtio device alone. (A tag in the reservation would do better, but dnsmasq 2.90 crashes when it reads
+ * tagged reservations of dhcp-hostsdir again: a packet chains their tags to ones that are not on the heap.)
  */
-static void print_mtus(FILE *f, const struct net_port_spec *spec, const char *old)
+static void print_mtu(FILE *f, const struct net_port_spec *spec, const char *old)
 {
-        static const char line[] = "dhcp-option=tag:m";
-        unsigned int known = 0, mtu;
-        bool listed = false;
+        static const char line[] = "\ndhcp-option=option:mtu,";
+        const char *known = strstr(old, line);
+        unsigned int mtu = 0;
 
-        for (const char *p = strstr(old, line); p && known < MTUS_MAX; p = strstr(p + 1, line)) {
-                if (sscanf(p + sizeof(line) - 1, "%5u", &mtu) != 1 || mtu < NET_MTU_MIN || mtu > NET_MTU_MAX)
-                        continue;
-                fprintf(f, "%s%u,option:mtu,%u\n", line, mtu, mtu);
-                listed |= mtu == spec->mtu;
-                known++;
-        }
-        if (!listed)
-                fprintf(f, "%s%u,option:mtu,%u\n", line, spec->mtu, spec->mtu);
+        if (old[0] == '\0' ||
+            (known && sscanf(known + sizeof(line) - 1, "%5u", &mtu) == 1 && mtu == spec->mtu))
+                fprintf(f, "%s%u\n", line + 1, spec->mtu);
 }
 
 static int make_conf(const struct dhcp_options *o, const struct net_port_spec *spec, const char *old,
@@ -171,7 +167,7 @@ static int make_conf(const struct dhcp_options *o, const struct net_port_spec *s
         fprintf(f, "dhcp-lease-max=%d\nno-ping\nquiet-dhcp\n", DHCP_MAX_LEASES);
         fprintf(f, "user=nobody\ngroup=nogroup\npid-file=\n");
         print_options(f, spec);
-        print_mtus(f, spec, old);
+        print_mtu(f, spec, old);
         bool full = ferror(f) || ftell(f) >= CONF_MAX - 1;
         return fclose(f) != 0 || full ? -ENOSPC : 0;
 }
@@ -226,10 +222,9 @@ int dhcp_reservation_parse(const char *text, char mac[AK_MAC_SIZE], struct ak_ip
 {
         char first[AK_MAC_SIZE], last[AK_IP_SIZE];
         struct ak_ip ip;
-        unsigned int mtu;
         int end = -1;
 
-        if (sscanf(text, "%17[0-9a-f:],id:*,set:m%5u,%45[0-9.]%n", first, &mtu, last, &end) != 3 || end < 0 ||
+        if (sscanf(text, "%17[0-9a-f:],id:*,%45[0-9.]%n", first, last, &end) != 2 || end < 0 ||
             (text[end] != '\0' && strcmp(text + end, "\n") != 0))
                 return -EINVAL;
         if (ak_ip_parse(last, &ip) < 0 || ip.family != 4)
@@ -373,7 +368,7 @@ int dhcp_reserve(const struct dhcp_options *o, int ns_fd, const struct net_port_
                 return r;
         }
         ak_ip_format(&spec->addresses[0].addr, address);
-        snprintf(text, sizeof(text), "%s,id:*,set:m%u,%s\n", spec->mac, spec->mtu, address);
+        snprintf(text, sizeof(text), "%s,id:*,%s\n", spec->mac, address);
         snprintf(path, sizeof(path), "%s/%s", p.hosts, spec->key.port_id);
         if (read_file(path, old, sizeof(old)) >= 0) {
                 if (strcmp(old, text) == 0)

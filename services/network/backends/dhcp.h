@@ -68,6 +68,6 @@ void dhcp_forget(const struct dhcp_options *o, const char *subnet_id);
 void dhcp_each(const struct dhcp_options *o,
                void (*fn)(void *arg, const char *subnet_id, const char *port_id), void *arg);
 
-/* A reservation's text, as written by dhcp_reserve(): "MAC,id:*,set:mMTU,ADDRESS". -EINVAL for anything else.
+/* A reservation's text, as written by dhcp_reserve(): "MAC,id:*,ADDRESS". -EINVAL for anything else.
  */
 int dhcp_reservation_parse(const char *text, char mac[AK_MAC_SIZE], struct ak_ip *address);

@@ -181,10 +181,12 @@ static int settle_wanted(struct net_core *core, struct net_port *p, bool answer,
 static int settle_unwanted(struct net_core *core, struct net_port *p, bool answer, uint64_t now_us,
                            struct net_actions *out)
 {
-        p->forget_us = 0;
+        if (p->have != NET_NONE)
+                p->forget_us = 0;
         switch (p->have) {
         case NET_NONE:
-                p->forget_us = now_us + NET_RELEASED_KEEP_US;
+                if (answer || p->forget_us == 0)
+                        p->forget_us = now_us + NET_RELEASED_KEEP_US;
                 return net_port_publish(p, AK_PORT_RELEASED, "Released", "", answer, out);
         case NET_PREPARING:
                 return net_port_publish(p, AK_PORT_HELD, "Preparing", "released once preparing has ended",

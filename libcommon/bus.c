@@ -291,6 +291,7 @@ static void handle_subscription(struct ak_bus *bus, bool subscribed, const char 
         note_listener(bus, prefix, subscribed);
         if (!subscribed)
                 return;
+        bus->stats.subscriptions++;
         replay(bus, prefix, len);
         if (strncmp(AK_BUS_TOPIC_MARK, prefix, len) == 0)
                 publish_mark(bus, false); /* tells the epoch at once */

@@ -91,7 +91,8 @@ void ak_bus_forget(struct ak_bus *bus, const char *topic);
 void ak_bus_request_sync(struct ak_bus *bus, const char *peer, const char *reason);
 
 struct ak_bus_stats {
-        uint64_t published, received, replayed, replays_received, gaps, duplicates, rejected, sync_requests;
+        uint64_t published, received, replayed, replays_received, gaps, duplicates, rejected, sync_requests,
+            subscriptions;
         size_t retained;
 };
 void ak_bus_stats(const struct ak_bus *bus, struct ak_bus_stats *out);

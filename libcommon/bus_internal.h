@@ -36,7 +36,7 @@ struct ak_bus {
         char name[AK_BUS_NAME_MAX + 1]; /* "" = listen only */
         uint64_t epoch;
         uint32_t max_topics;
-        uint64_t mark_interval_us;
+        uint64_t mark_interval_us, checked_us;
         int hwm;
         int lock_fd;
         zsock_t *pub;

@@ -31,7 +31,8 @@ struct bus_peer {
         uint64_t epoch, old_epoch;
         struct bus_types seen;
         bool wanting;
-        uint64_t asked_us, heard_us;
+        uint64_t asked_us;
+        unsigned silent_marks; /* of ours, since it was last heard */
         struct bus_peer *next;
 };
 
@@ -300,7 +301,7 @@ static void handle_parts(struct bus_peer *p, zmq_msg_t parts[3], size_t count)
         char topic[AK_BUS_TOPIC_MAX + 1];
         const char *why = parse_parts(p, parts, count, topic, &envelope, &f);
 
-        p->heard_us = ak_clock_monotonic_us();
+        p->silent_marks = 0;
         if (!why && !note_epoch(p, f.epoch))
                 why = "left over from before the peer's restart";
         if (why)
@@ -338,7 +339,7 @@ static int connect_peer(struct bus_peer *p)
 {
         struct ak_bus *bus = p->bus;
 
-        p->heard_us = ak_clock_monotonic_us();
+        p->silent_marks = 0;
         p->sub = zsock_new(ZMQ_SUB);
         if (!p->sub)
                 return -ENOMEM;
@@ -369,19 +370,23 @@ static void disconnect_peer(struct bus_peer *p)
         zsock_destroy(&p->sub);
 }
 
-/* A loop that was held up may have mail waiting: that is no silence. */
-static bool is_silent(struct bus_peer *p, uint64_t now)
+/* Mail that waits is no silence; nor is a loop that was held up and now has several marks to make up for. */
+static bool is_silent(struct bus_peer *p)
 {
-        return now - p->heard_us >= SILENT_MARKS * p->bus->mark_interval_us &&
-               (!p->sub || !(zsock_events(p->sub) & ZMQ_POLLIN));
+        if (p->sub && (zsock_events(p->sub) & ZMQ_POLLIN))
+                p->silent_marks = 0;
+        return p->silent_marks++ >= SILENT_MARKS;
 }
 
 void bus_peers_check(struct ak_bus *bus)
 {
         uint64_t now = ak_clock_monotonic_us();
 
+        if (now - bus->checked_us < bus->mark_interval_us / 2)
+                return;
+        bus->checked_us = now;
         for (struct bus_peer *p = bus->peers; p; p = p->next) {
-                if (!is_silent(p, now))
+                if (!is_silent(p))
                         continue;
                 disconnect_peer(p);
                 if (connect_peer(p) < 0)

@@ -296,7 +296,8 @@ static void oversized_body_never_arrives(void **state)
 
         assert_non_null(big);
         forger_open(&f, w, "a");
-        open_named(w, &b, "b");
+        assert_int_equal(open_party(w, &b, &(struct ak_bus_options){.name = "b", .mark_interval_us = 50000}),
+                         0);
         ak_bus_subscribe(b.bus, "a", "nic.diff/");
         forger_wait_subscription(&f, "nic.diff/");
         forger_send(&f,

@@ -399,14 +399,6 @@ static void on_connected(struct hv_core *core, const struct hv_result *result)
         core->list_at_us = core->now_us;
 }
 
-static void nic_disconnected(struct hv_nic *nic)
-{
-        if (nic->op == HV_OP_ATTACH)
-                nic->attach_tried.set = false;
-        nic->op = HV_OP_NONE;
-        nic->probe_id = 0;
-}
-
 /* What was under way may or may not have happened; the inventory after the next connect will tell. */
 static void on_disconnected(struct hv_core *core)
 {
@@ -419,7 +411,7 @@ static void on_disconnected(struct hv_core *core)
                 vm->inspect_id = 0;
                 vm->op = HV_OP_NONE;
                 for (size_t k = 0; k < vm->nic_count; k++)
-                        nic_disconnected(vm->nics[k]);
+                        hv_nic_answer_lost(core, vm->nics[k]);
         }
 }
 

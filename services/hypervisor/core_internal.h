@@ -48,10 +48,11 @@ struct hv_nic {
 
         /* Detach. */
         struct hv_key detach_tried;
-        bool detach_asked;      /* the guest was asked and the device is still there */
-        bool lowered;           /* link taken down because of it */
-        uint64_t detach_us;     /* first asked */
-        uint64_t inspect_at_us; /* look at the live XML, in case the event was lost */
+        bool detach_asked;        /* the guest was asked and the device is still there */
+        bool lowered;             /* link taken down because of it */
+        uint64_t detach_us;       /* first asked */
+        uint64_t detach_again_us; /* the answer was lost: whether the guest was asked is unknown */
+        uint64_t inspect_at_us;   /* look at the live XML, in case the event was lost */
         uint64_t detach_took_us;
         struct hv_fault detach_fault;
 
@@ -155,6 +156,8 @@ void hv_nic_result(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic,
 void hv_nic_plugged(struct hv_core *core, struct hv_nic *nic, const struct hv_live_nic *live);
 void hv_nic_gone(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic);
 void hv_nic_rebooted(struct hv_core *core, struct hv_nic *nic);
+/* Whether the operation under way was carried out will not be known. */
+void hv_nic_answer_lost(struct hv_core *core, struct hv_nic *nic);
 void hv_nic_removal_failed(struct hv_core *core, struct hv_nic *nic);
 uint64_t hv_nic_deadline(const struct hv_core *core, const struct hv_vm *vm, const struct hv_nic *nic);
 

@@ -20,6 +20,7 @@
 #define PROBE_MID      HV_MS(250) /* until 30 s */
 #define PROBE_LATE     HV_US(1)   /* until 5 min */
 #define PROBE_IDLE     HV_US(5)
+#define ASK_AGAIN      HV_US(6) /* an earlier repeat of an unplug request can cancel it */
 #define LOOK_EVERY     HV_US(5) /* at the live XML, while a removal is awaited */
 
 /* ------------------------------------------------------------------ wishes */
@@ -168,6 +169,7 @@ void hv_nic_plugged(struct hv_core *core, struct hv_nic *nic, const struct hv_li
         nic->in_domain = true;
         nic->bound = nic->driver_failed = nic->guest_late = false;
         nic->detach_asked = nic->lowered = false;
+        nic->detach_again_us = 0;
         nic->plugged_us = core->now_us;
         nic->probe_at_us = core->now_us + PROBE_FIRST;
         nic->guest_took_us = 0;
@@ -286,14 +288,37 @@ static void link_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic
 
 /* ------------------------------------------------------------------ detach */
 
+/*
+ * An attach may be tried anew once it was looked up that the device is not there. A guest may have been asked
+ * to give a device up without our knowing: it is asked again, but not too early.
+ */
+void hv_nic_answer_lost(struct hv_core *core, struct hv_nic *nic)
+{
+        if (nic->op == HV_OP_ATTACH)
+                nic->attach_tried.set = false;
+        else if (nic->op == HV_OP_DETACH)
+                nic->detach_again_us = core->now_us + ASK_AGAIN;
+        else if (nic->op == HV_OP_SET_LINK)
+                nic->link_tried.set = false;
+        nic->op = HV_OP_NONE;
+        nic->probe_id = 0;
+}
+
+static bool may_detach(const struct hv_core *core, const struct hv_nic *nic, const struct hv_key *key)
+{
+        return hv_key_newer(key, &nic->detach_tried) ||
+               (nic->detach_again_us && core->now_us >= nic->detach_again_us);
+}
+
 static void detach(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
 {
         struct hv_key key;
 
         hv_key_of_nic(nic, &key);
-        if (!hv_key_newer(&key, &nic->detach_tried))
+        if (!may_detach(core, nic, &key))
                 return;
         nic->detach_tried = key;
+        nic->detach_again_us = 0;
         if (!nic->detach_asked)
                 nic->detach_us = core->now_us;
         if (!emit_nic_op(core, vm, nic, HV_OP_DETACH))
@@ -368,6 +393,7 @@ static void reconsider(struct hv_core *core, struct hv_nic *nic)
         if (!nic->detach_fault.reason[0] && core->now_us < nic->detach_us + core->config.unplug_wait_us)
                 return;
         nic->detach_asked = nic->lowered = false;
+        nic->detach_again_us = 0;
         nic->link_tried.set = false;
         hv_fault_set(&nic->detach_fault, "", "");
         hv_nic_rebooted(core, nic);
@@ -387,6 +413,7 @@ void hv_nic_gone(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
                 hv_key_of_nic(nic, &nic->attach_tried);
         nic->in_domain = nic->detach_asked = nic->lowered = nic->bound = nic->driver_failed = false;
         nic->guest_late = false;
+        nic->detach_again_us = 0;
         nic->probe_id = 0;
         nic->op = HV_OP_NONE;
         nic->op_id = 0;
@@ -447,12 +474,12 @@ void hv_nic_result(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic, c
         }
         if (nic->op != result->head.op || nic->op_id != result->head.id)
                 return;
-        nic->op = HV_OP_NONE;
         if (result->head.error == HV_ERROR_CONNECTION) {
-                nic->attach_tried.set = false;
+                hv_nic_answer_lost(core, nic);
                 hv_connection_lost(core, vm);
                 return;
         }
+        nic->op = HV_OP_NONE;
         if (result->head.op == HV_OP_ATTACH)
                 attach_done(core, vm, nic, result);
         else if (result->head.op == HV_OP_DETACH)
@@ -474,6 +501,8 @@ uint64_t hv_nic_deadline(const struct hv_core *core, const struct hv_vm *vm, con
                 return at;
         if (nic->detach_asked) {
                 at = at_most(at, nic->inspect_at_us);
+                if (nic->detach_again_us)
+                        at = at_most(at, nic->detach_again_us);
                 return nic->lowered ? at : at_most(at, nic->detach_us + core->config.unplug_wait_us);
         }
         if (!nic->bound && !nic->probe_id && vm->state == HV_DOMAIN_RUNNING)

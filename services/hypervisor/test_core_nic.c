@@ -392,6 +392,36 @@ static void test_detach_error(void **state)
         refused_by(*state, HV_ERROR_OTHER, "DetachFailed");
 }
 
+/* libvirtd died over it: the guest may have been asked or not. */
+static void test_detach_whose_answer_is_lost_is_repeated(void **state)
+{
+        struct hv_live_domain *domain = rig_domain(PORT0);
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_ABSENT, 0, 2, 0);
+        assert_true(rig_calls(rig, HV_OP_DETACH));
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_DISCONNECTED});
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_CONNECTED});
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_LISTED, .domains = &domain, .domain_count = 1});
+        assert_false(rig_calls(rig, HV_OP_DETACH));
+        rig_tick(rig, 5900000);
+        assert_false(rig_calls(rig, HV_OP_DETACH));
+        call = rig_call(rig, HV_OP_SET_LINK);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_tick(rig, 100000);
+        call = rig_call(rig, HV_OP_DETACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        /* Once: from here on the watcher asks. */
+        rig_tick(rig, 20000000);
+        assert_false(rig_calls(rig, HV_OP_DETACH));
+        rig_device(rig, HV_EVENT_DEVICE_REMOVED, PORT0);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_DETACHED);
+        free(domain);
+}
+
 static void test_detach_in_progress_is_waited_for(void **state)
 {
         struct rig *rig = *state;
@@ -555,6 +585,7 @@ int main(void)
             TEST(test_guest_that_keeps_the_device),
             TEST(test_guest_busy),
             TEST(test_detach_error),
+            TEST(test_detach_whose_answer_is_lost_is_repeated),
             TEST(test_detach_in_progress_is_waited_for),
             TEST(test_detach_of_what_is_gone),
             TEST(test_removal_failed_event),

@@ -73,7 +73,7 @@ static const cyaml_schema_field_t context_fields[] = {
 #define NAMED(kind, key)                                                                                     \
         static const cyaml_schema_field_t named_##kind##_fields[] = {                                        \
             FIELD_STR("name", struct doc_named_##kind, name),                                                \
-            CYAML_FIELD_MAPPING_PTR(key, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL,                      \
+            CYAML_FIELD_MAPPING_PTR(key, CYAML_FLAG_POINTER_NULL_STR | CYAML_FLAG_OPTIONAL,                  \
                                     struct doc_named_##kind, value, kind##_fields),                          \
             CYAML_FIELD_END,                                                                                 \
         };                                                                                                   \
@@ -85,8 +85,8 @@ NAMED(context, "context");
 
 #define DOC_MAX_ENTRIES 1024
 #define FIELD_LIST(key, member, entry)                                                                       \
-        CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct doc, member, &entry, \
-                             0, DOC_MAX_ENTRIES)
+        CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER_NULL_STR | CYAML_FLAG_OPTIONAL, struct doc, member,     \
+                             &entry, 0, DOC_MAX_ENTRIES)
 static const cyaml_schema_field_t doc_fields[] = {
     FIELD_LIST("clusters", clusters, named_cluster),
     FIELD_LIST("users", users, named_user),

@@ -259,7 +259,8 @@ static void check_vm_diff(const struct world *w, const struct ak_vm_diff *diff)
 static bool in_vm(const struct world *w, const char *uid, const char *id)
 {
         const struct ak_message *nic = said(w, "nic.status", uid, id), *vm = said(w, "vm.status", uid, NULL);
-        if (vm && vm->vm_status.phase == AK_VM_PHASE_ABSENT)
+        if (vm && vm->vm_status.phase != AK_VM_PHASE_STARTING && vm->vm_status.phase != AK_VM_PHASE_RUNNING &&
+            vm->vm_status.phase != AK_VM_PHASE_PAUSED && vm->vm_status.phase != AK_VM_PHASE_STOPPING)
                 return false;
         return nic && nic->nic_status.state != AK_NIC_DETACHED &&
                !(nic->nic_status.state == AK_NIC_FAILED && !nic->nic_status.device_alias[0]);

@@ -384,6 +384,7 @@ static void execute(struct world *w)
                 case WATCHER_ACTION_FORGET:
                         assert_non_null(zhashx_lookup(w->bus, action->topic));
                         zhashx_delete(w->bus, action->topic);
+                        zhashx_delete(w->presented, action->topic); /* the device was seen to be gone */
                         break;
                 case WATCHER_ACTION_CALL:
                         do_call(w, action);

@@ -536,6 +536,9 @@ static void handle(struct request *r)
 
 static enum MHD_Result on_complete(struct request *r)
 {
+        /* The parts behind are being taken down while the last answers leave. */
+        if (r->http->stopping && !r->refused)
+                refuse(r, 503, "ServiceUnavailable", "the server is stopping");
         if (!r->refused)
                 handle(r);
         if (r->call.code == 101)
@@ -727,14 +730,14 @@ static size_t connections(const struct api_http *http)
 static void drain(struct api_http *http, uint64_t limit_us)
 {
         uint64_t deadline_us = ak_clock_monotonic_us() + limit_us;
+        bool idle = api_http_run(http);
 
-        while (http->streams && ak_clock_monotonic_us() < deadline_us) {
+        while ((http->streams || !idle) && ak_clock_monotonic_us() < deadline_us) {
                 struct pollfd fd = {.fd = api_http_poll_fd(http), .events = POLLIN};
 
-                (void)poll(&fd, 1, 20);
-                (void)MHD_run(http->daemon);
+                (void)poll(&fd, 1, idle ? 20 : 0);
+                idle = api_http_run(http);
         }
-        (void)MHD_run(http->daemon);
 }
 
 struct api_http *api_http_free(struct api_http *http)

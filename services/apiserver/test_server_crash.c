@@ -134,6 +134,7 @@ static void check_all_there(const struct harness *h, const struct writers *w)
         size_t i;
 
         harness_call(h, NULL, &(struct call){.method = "GET", .path = PODS}, &r);
+        assert_int_equal(r.curl, CURLE_OK);
         assert_int_equal(r.code, 200);
         json_array_foreach(json_object_get(r.json, "items"), i, item)
         {
@@ -184,6 +185,25 @@ static void test_kill_9(void **state)
                 before = current_version(*state);
         }
         print_message("%d writes acknowledged, all there after 6 kills\n", w.count);
+}
+
+/* A clean stop in the middle of it is just as safe, and clean. */
+static void test_stop_under_load(void **state)
+{
+        static struct writers w;
+
+        w = (struct writers){.h = *state};
+        for (int round = 0; round < 3; round++) {
+                int until = w.count + 60;
+
+                writers_start(&w);
+                while (w.count < until)
+                        (void)writers_turn(&w, true);
+                assert_int_equal(harness_stop(*state, SIGTERM), 0);
+                writers_end(&w);
+                assert_int_equal(harness_start(*state), 0);
+                check_all_there(*state, &w);
+        }
 }
 
 /* The counter does not go back when the last change before a restart was a deletion. */
@@ -304,6 +324,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
             cmocka_unit_test_setup_teardown(test_kill_9, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_stop_under_load, setup, teardown),
             cmocka_unit_test_setup_teardown(test_version_after_deletion, setup, teardown),
             cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
             cmocka_unit_test_setup_teardown(test_one_at_a_time, setup, teardown),

@@ -111,7 +111,7 @@ struct api_commit *api_commit_free(struct api_commit *c)
         if (!c)
                 return NULL;
         zloop_reader_end(c->loop, zactor_sock(c->actor));
-        if (c->sent) {
+        for (api_commit_flush(c); c->sent; api_commit_flush(c)) {
                 zframe_t *frame = zframe_recv(c->actor);
 
                 zframe_destroy(&frame);

@@ -25,7 +25,7 @@ struct api_commit_handler {
 
 struct api_commit;
 
-/* The store belongs to the actor until api_commit_free(), which waits for the batch on its way. */
+/* The store belongs to the actor until api_commit_free(), which writes what is left and waits for it. */
 int api_commit_new(struct api_commit **out, zloop_t *loop, struct api_store *store,
                    const struct api_commit_handler *handler);
 struct api_commit *api_commit_free(struct api_commit *commit);

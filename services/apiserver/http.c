@@ -747,7 +747,6 @@ struct api_http *api_http_free(struct api_http *http)
         ak_log(AK_LOG_DEBUG, "http_stop", "connections", AK_FMT("%zu", connections(http)), NULL);
         (void)close(MHD_quiesce_daemon(http->daemon));
         http->stopping = true;
-        api_http_committed(http, UINT64_MAX);
         for (struct request *r = http->streams; r; r = r->next) {
                 r->attach = api_attach_free(r->attach);
                 if (r->state == STATE_UPGRADED)

@@ -490,10 +490,7 @@ struct api_server *api_server_free(struct api_server *s)
         s->stopping = true;
         if (s->hub)
                 api_hub_stop(s->hub);
-        if (s->commit) {
-                api_commit_flush(s->commit);
-                s->commit = api_commit_free(s->commit);
-        }
+        s->commit = api_commit_free(s->commit);
         s->http = api_http_free(s->http);
         s->hub = api_hub_free(s->hub);
         s->core = api_core_free(s->core);

@@ -210,7 +210,9 @@ static void test_scrollback_is_bounded(void **state)
 
         assert_non_null(big);
         memset(big, 'x', 200000);
-        memcpy(big + 199997, "end", 3);
+        big[199997] = 'e';
+        big[199998] = 'n';
+        big[199999] = 'd';
         append(fx, big, 200000);
         free(big);
         one = attach(fx, POD);

@@ -450,6 +450,8 @@ static void run_world(uint64_t seed)
                 one_step(w);
         settle(w);
         check_settled(w);
+        while (w->mail_count > 0)
+                ak_message_free(w->mail[--w->mail_count].message);
         bench_deinit(&w->bench);
         free(w);
 }

@@ -130,6 +130,15 @@ static void expect(struct fixture *f, const char *wanted)
                 fail_msg("expected \"%s\" in \"%s\"", wanted, f->seen);
 }
 
+/* Waits until the server has counted so many. */
+static void await(struct fixture *f, size_t (*count)(struct server *server), size_t n)
+{
+        uint64_t deadline = ak_clock_monotonic_us() + (uint64_t)WAIT_MS * 1000;
+        while (count(f->server) < n && ak_clock_monotonic_us() < deadline)
+                zclock_sleep(1);
+        assert_true(count(f->server) >= n);
+}
+
 /* ------------------------------------------------------------------ informer */
 
 static void lists_in_pages_and_watches(void **state)
@@ -169,6 +178,7 @@ static void a_watch_that_ends_goes_on_from_the_bookmark(void **state)
         server_end_watch(f->server, false);
         start(f, 0);
         expect(f, "synced ");
+        await(f, server_watches, 2);
         server_push(f->server, EVENT("ADDED", POD("a", "u1", "78")));
         expect(f, "+u1@78 ");
         const char *request = server_request(f->server, 2);
@@ -310,12 +320,9 @@ static void stopping_with_a_full_pipe(void **state)
         assert_true(asprintf(&list, "{\"metadata\":{\"resourceVersion\":\"9\"},\"items\":[%s]}", items) > 0);
         server_answer(f->server, 200, list);
         start(f, 0);
-        while (server_requests(f->server) == 0)
-                zclock_sleep(1);
+        await(f, server_requests, 1);
         f->informer = ak_informer_free(f->informer);
         assert_string_equal(f->seen, "");
-        start(f, 0);
-        f->deadline_us = UINT64_MAX;
         free(list);
         free(items);
 }
@@ -376,10 +383,7 @@ static void requests_do_not_wait_for_each_other(void **state)
         assert_int_equal(ak_kube_client_new(&client, f->loop, &f->config, "test/1"), 0);
         for (int i = 0; i < 4; i++)
                 assert_int_equal(ak_kube_client_submit(client, &get, on_answer, f), 0);
-        uint64_t deadline = ak_clock_monotonic_us() + (uint64_t)WAIT_MS * 1000;
-        while (server_requests(f->server) < 4 && ak_clock_monotonic_us() < deadline)
-                zclock_sleep(1);
-        assert_int_equal(server_requests(f->server), 4); /* all there at a time */
+        await(f, server_requests, 4); /* all there at a time */
         server_hang(f->server, false);
         expect(f, "[0 200  ] [0 200  ] [0 200  ] [0 200  ] ");
         assert_int_equal(ak_kube_client_pending(client), 0);

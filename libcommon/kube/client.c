@@ -78,9 +78,7 @@ static void actor_read(struct actor *a)
         while (zsock_events(a->pipe) & ZMQ_POLLIN) {
                 char *command = NULL;
                 struct order *order = NULL;
-                if (zsock_recv(a->pipe, "sp", &command, &order) != 0)
-                        a->stopping = true;
-                else if (strcmp(command, "ORDER") == 0)
+                if (zsock_recv(a->pipe, "sp", &command, &order) == 0 && strcmp(command, "ORDER") == 0)
                         zlistx_add_end(a->waiting, order);
                 else
                         a->stopping = true;

@@ -312,7 +312,7 @@ static int fill(struct ak_kubeconfig *c, const struct doc *doc, const char *base
 {
         const struct doc_context *context = NULL;
         int rc = select_context(doc, wanted, &context, error);
-        if (rc < 0)
+        if (rc < 0 || !context)
                 return rc;
         const struct doc_named_cluster *cluster = FIND(doc->clusters, context->cluster);
         if (!cluster || !cluster->value)

@@ -107,8 +107,8 @@ static int scale(struct decimal d, int shift, uint64_t *out)
 
 int ak_kube_quantity_parse(const char *text, uint64_t *milli)
 {
-        struct decimal number;
-        struct suffix suffix;
+        struct decimal number = {0};
+        struct suffix suffix = {0};
         if (*text == '+')
                 text++;
         int rc = parse_number(&text, &number);

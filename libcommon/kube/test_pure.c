@@ -237,8 +237,7 @@ static void events_malformed(void **state)
             "{\"type\":\"ADDED\",\"object\":[]}",
             "{\"type\":\"ADDED\",\"object\":{}}",
             "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"resourceVersion\":\"1\"}}}",
-            "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"resourceVersion\":1,\"name\":\"n\",\"uid\":"
-            "\"u\"}}}",
+            "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"resourceVersion\":1,\"name\":\"n\"}}}",
             "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":[]}}",
             "{\"type\":\"added\",\"object\":{\"metadata\":{}}}",
             "{\"type\":\"ERROR\",\"object\":17}",

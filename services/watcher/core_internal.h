@@ -122,7 +122,8 @@ struct watcher_vm {
         bool terminal; /* ended for good: restartPolicy; terminal_failed says how */
         bool terminal_failed;
         uint64_t restarts;
-        bool told_started;
+        bool told_started, pulling;
+        bool final; /* the last DELETE has been asked for: there is nothing more to say */
         enum ak_vm_phase told_phase;
         uint64_t told_attempt;
 

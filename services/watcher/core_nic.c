@@ -64,6 +64,7 @@ static void adopt(struct watcher_nic *nic, const json_t *stored)
 {
         uint64_t ignored;
         nic->adopted = true;
+        nic->reason[0] = nic->message[0] = '\0';
         nic->state = state_of(json_string_value(json_object_get(stored, "state")));
         copy_text(nic->reason, sizeof(nic->reason), stored, "reason");
         copy_text(nic->message, sizeof(nic->message), stored, "message");

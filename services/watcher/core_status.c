@@ -185,8 +185,10 @@ static json_t *nic_statuses(const struct watcher_core *core, const struct watche
                 const struct watcher_pod_nic *entry = &vm->spec->nics[i];
                 const struct watcher_nic *nic =
                     entry->port_id[0] ? watcher_nic_find(vm, entry->port_id) : NULL;
-                (void)json_array_append_new(list, nic ? nic_entry(core, vm, nic)
-                                                      : portless_entry(core, vm, entry->name));
+                if (nic)
+                        (void)json_array_append_new(list, nic_entry(core, vm, nic));
+                else if (!vm->spec->deleting)
+                        (void)json_array_append_new(list, portless_entry(core, vm, entry->name));
         }
         for (size_t i = 0; i < vm->nic_count; i++) {
                 const struct watcher_nic *nic = vm->nics[i];
@@ -531,7 +533,7 @@ static void write_out(struct watcher_core *core, struct watcher_vm *vm, json_t *
 void watcher_status_write(struct watcher_core *core, struct watcher_vm *vm)
 {
         /* With half of the lists nothing can be told from what is merely not here yet. */
-        if (!core->synced_us || vm->delete_task.op || !watcher_task_ready(core, vm, &vm->status_task))
+        if (!core->synced_us || vm->final || !watcher_task_ready(core, vm, &vm->status_task))
                 return;
         json_t *status = status_build(core, vm);
         const json_t *before = api_status(vm);

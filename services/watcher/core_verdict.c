@@ -169,8 +169,11 @@ static struct watcher_verdict undecided(const struct watcher_core *core, const s
         struct watcher_verdict v;
         if (port && port->defect[0])
                 return failure("InvalidPort", port->defect, false);
-        if (port && strcmp(port->pod_uid, vm->uid) == 0)
+        bool bound = port && strcmp(port->pod_uid, vm->uid) == 0;
+        if (bound && core->synced_us && watcher_nic_listed(vm, nic))
                 v = progress("WaitingForRelease", "a NIC of the same name is still being removed");
+        else if (bound)
+                v = progress("Pending", "");
         else
                 v = progress("WaitingForPort", "the port is not bound to the pod yet");
         v.unanswered = true;

@@ -85,14 +85,15 @@ static void tell(struct watcher_core *core, struct watcher_vm *vm)
 {
         const struct ak_vm_status *s = &vm->status;
         const char *image = vm->spec ? vm->spec->vm->vm_diff.image : "";
-        bool pulled = vm->told_phase == AK_VM_PHASE_PULLING &&
-                      (s->phase == AK_VM_PHASE_STARTING || s->phase == AK_VM_PHASE_RUNNING);
+        bool pulled = vm->pulling && (s->phase == AK_VM_PHASE_WAITING || s->phase == AK_VM_PHASE_STARTING ||
+                                      s->phase == AK_VM_PHASE_RUNNING);
         bool failed_anew = s->phase == AK_VM_PHASE_FAILED &&
                            (vm->told_phase != AK_VM_PHASE_FAILED || vm->told_attempt != s->attempt);
-        if (s->phase == AK_VM_PHASE_PULLING && vm->told_phase != AK_VM_PHASE_PULLING)
+        if (s->phase == AK_VM_PHASE_PULLING && !vm->pulling)
                 watcher_event_post(core, vm, false, "Pulling", "pulling image \"%.200s\"", image);
         if (pulled)
                 watcher_event_post(core, vm, false, "Pulled", "image \"%.200s\" is there", image);
+        vm->pulling = s->phase == AK_VM_PHASE_PULLING;
         if (s->phase == AK_VM_PHASE_RUNNING && !vm->told_started)
                 watcher_event_post(core, vm, false, "Started", "VM started (%s)", s->accel);
         if (failed_anew)
@@ -410,6 +411,7 @@ static void delete_pod(struct watcher_core *core, struct watcher_vm *vm)
                 core->error = -ENOMEM;
                 return;
         }
+        vm->final = true;
         vm->delete_task.op = watcher_call(core, WATCHER_CALL_POD_DELETE, vm->name_space, vm->name, body);
 }
 

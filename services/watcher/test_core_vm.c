@@ -77,6 +77,7 @@ static void start_step_by_step(void **state)
         world_port_says(&w, UID_A, PORT(0), AK_PORT_READY, "");
         world_advance(&w, 200 * MS);
         assert_nic(&w, UID_A, "eth0", "InProgress", "WaitingForVM");
+        world_vm(&w, UID_A, AK_VM_PHASE_WAITING);
         world_vm(&w, UID_A, AK_VM_PHASE_STARTING);
         world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
         assert_string_equal(phase(), "Running");

@@ -626,7 +626,13 @@ static uint64_t earlier(uint64_t a, uint64_t b)
         return a < b ? a : b;
 }
 
-static uint64_t next_deadline(const struct hv_core *core)
+/* After a tick, a deadline that is past is one that nothing can be done about for now: no wake for it. */
+static uint64_t ahead(const struct hv_core *core, uint64_t at, bool ticked)
+{
+        return ticked && at <= core->now_us ? 0 : at;
+}
+
+static uint64_t next_deadline(const struct hv_core *core, bool ticked)
 {
         uint64_t at = 0;
 
@@ -637,16 +643,16 @@ static uint64_t next_deadline(const struct hv_core *core)
         for (size_t i = 0; i < core->vm_count; i++) {
                 const struct hv_vm *vm = core->vms[i];
 
-                at = earlier(at, hv_vm_deadline(core, vm));
+                at = earlier(at, ahead(core, hv_vm_deadline(core, vm), ticked));
                 for (size_t k = 0; k < vm->nic_count; k++)
-                        at = earlier(at, hv_nic_deadline(core, vm, vm->nics[k]));
+                        at = earlier(at, ahead(core, hv_nic_deadline(core, vm, vm->nics[k]), ticked));
         }
         return at;
 }
 
-static void ask_for_wake(struct hv_core *core)
+static void ask_for_wake(struct hv_core *core, bool ticked)
 {
-        uint64_t at = next_deadline(core);
+        uint64_t at = next_deadline(core, ticked);
         struct hv_action *a;
 
         if (at == 0 || (core->wake_at_us > core->now_us && core->wake_at_us <= at))
@@ -712,7 +718,7 @@ int hv_core_step(struct hv_core *core, const struct hv_event *event, uint64_t no
                 core->wake_at_us = 0;
         dispatch(core, event);
         advance_connection(core);
-        ask_for_wake(core);
+        ask_for_wake(core, event->type == HV_EVENT_TICK);
         core->out = NULL;
         return core->error;
 }

@@ -29,7 +29,7 @@ struct watcher_core;
 /* F(name, default where 0, doc) */
 #define WATCHER_CONFIG_NUMBERS(F)                                                                            \
         F(seed, 0, "jitter and names of events")                                                             \
-        F(nic_slots, 32, "hotplug slots to reserve in a VM")                                                 \
+        F(nic_slots, 64, "hotplug slots to reserve in a VM")                                                 \
         F(max_vms, 1024, "pods followed, orphans included")                                                  \
         F(max_ports, 16384, "ports followed")                                                                \
         F(republish_us, 5000000, "between repeats of a wish that is not settled")                            \

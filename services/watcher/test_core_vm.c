@@ -61,7 +61,7 @@ static void start_step_by_step(void **state)
         assert_string_equal(wish->vm_name, "cirros-vm");
         assert_int_equal(wish->cpu_milli, 1000);
         assert_int_equal(wish->memory_bytes, 200 << 20);
-        assert_int_equal(wish->nic_slots, 32);
+        assert_int_equal(wish->nic_slots, 64);
         assert_int_equal(wish->boot_ports.count, 2);
         assert_string_equal(wish->boot_ports.items[1], PORT(1));
         assert_true(world_nic_wish(&w, UID_A, PORT(0))->primary);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "libcommon/clock.h"
+#include "services/apiserver/protobuf.h"
 #include "services/apiserver/server_internal.h"
 
 /* A watch without timeoutSeconds ends after this long, spread so that clients do not come back all at once.
@@ -132,11 +133,35 @@ static bool body_says_dry_run(const json_t *body)
         return first && strcmp(first, "All") == 0;
 }
 
-static int check_type(struct api_call *call, struct rest_error *error)
+static int parse_protobuf(const struct api_call *call, json_t **body, struct rest_error *error)
 {
-        if (call->rest.api.verb == API_PATCH)
-                return rest_patch_type(call->content_type, &call->rest.api.patch_type, error);
-        return call->body_len > 0 ? rest_body_type(call->content_type, error) : 0;
+        char text[PROTOBUF_ERROR_SIZE] = "";
+        int rc = protobuf_to_json(call->body, call->body_len, body, text);
+
+        if (rc == 0)
+                return 0;
+        if (rc == -ENOTSUP)
+                rest_error_set(error, 415, "UnsupportedMediaType", "%s", text);
+        else
+                rest_error_set(error, rc == -E2BIG ? 413 : 400,
+                               rc == -E2BIG ? "RequestEntityTooLarge" : "BadRequest", "%s", text);
+        return -EINVAL;
+}
+
+/* By Content-Type; there is a body. */
+static int parse_body(struct api_call *call, json_t **body, struct rest_error *error)
+{
+        struct api_request *api = &call->rest.api;
+        bool protobuf = false;
+        int rc = api->verb == API_PATCH ? rest_patch_type(call->content_type, &api->patch_type, error)
+                                        : rest_body_type(call->content_type, &protobuf, error);
+
+        if (rc < 0)
+                return rc;
+        if (protobuf)
+                return parse_protobuf(call, body, error);
+        return rest_parse_body(call->body, call->body_len, api->field_validation == API_FIELDS_STRICT, body,
+                               error);
 }
 
 /* Parses what was sent; *body stays NULL where nothing was. */
@@ -149,11 +174,9 @@ static int read_body(struct api_call *call, json_t **body)
 
         if (!takes_body(api) && !deletes)
                 return 0;
-        rc = check_type(call, &error);
-        if (rc == 0 && call->body_len > 0)
-                rc = rest_parse_body(call->body, call->body_len, api->field_validation == API_FIELDS_STRICT,
-                                     body, &error);
-        else if (rc == 0 && takes_body(api)) {
+        if (call->body_len > 0) {
+                rc = parse_body(call, body, &error);
+        } else if (takes_body(api)) {
                 rest_error_set(&error, 400, "BadRequest", "the request has no body");
                 rc = -EINVAL;
         }

@@ -102,8 +102,9 @@ const char *rest_form_content_type(enum rest_form form);
 
 /* Patch type from a Content-Type; -EINVAL with a 415 otherwise. */
 int rest_patch_type(const char *content_type, enum api_patch *out, struct rest_error *error);
-/* Accepts JSON (or no Content-Type at all) for other bodies; -EINVAL with a 415 otherwise. */
-int rest_body_type(const char *content_type, struct rest_error *error);
+/* Accepts JSON (or no Content-Type at all) and Kubernetes' protobuf for other bodies; -EINVAL with a 415
+ * otherwise. */
+int rest_body_type(const char *content_type, bool *protobuf, struct rest_error *error);
 
 /*
  * Parses a JSON body: UTF-8, depth bounded, position in the message. With `strict` a key given twice is an

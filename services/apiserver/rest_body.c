@@ -191,9 +191,10 @@ int rest_patch_type(const char *content_type, enum api_patch *out, struct rest_e
         return -EINVAL;
 }
 
-int rest_body_type(const char *content_type, struct rest_error *error)
+int rest_body_type(const char *content_type, bool *protobuf, struct rest_error *error)
 {
-        if (!content_type || !*content_type || media_type_is(content_type, "application/json"))
+        *protobuf = content_type && media_type_is(content_type, "application/vnd.kubernetes.protobuf");
+        if (*protobuf || !content_type || !*content_type || media_type_is(content_type, "application/json"))
                 return 0;
         rest_error_set(
             error, 415, "UnsupportedMediaType",

@@ -1,9 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # api_shell: HTTP, certificates, store, watches; and the program alkaid-apiserver.
+
+set(_kube_pb ${CMAKE_CURRENT_BINARY_DIR}/kube.pb-c)
+add_custom_command(
+  OUTPUT ${_kube_pb}.c ${_kube_pb}.h
+  COMMAND ${ALKAID_PROTOC_C} --c_out=${CMAKE_CURRENT_BINARY_DIR} --proto_path=${CMAKE_CURRENT_LIST_DIR}
+          ${CMAKE_CURRENT_LIST_DIR}/kube.proto
+  DEPENDS ${CMAKE_CURRENT_LIST_DIR}/kube.proto
+  VERBATIM)
+add_library(api_kube_pb STATIC ${_kube_pb}.c)
+target_include_directories(api_kube_pb PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
+target_link_libraries(api_kube_pb PUBLIC PkgConfig::ALKAID_protobuf_c)
+
 alkaid_library(api_shell
   SOURCES attach.c auth.c commit.c console.c docs.c event.c handle.c http.c options.c pki.c pki_file.c podlog.c
-          rest.c rest_body.c server.c store_sqlite.c watch.c websocket.c
-  DEPS ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
+          protobuf.c rest.c rest_body.c server.c store_sqlite.c watch.c websocket.c
+  DEPS api_kube_pb ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
        alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay)
 
 if(TARGET api_core AND TARGET api_openapi)
@@ -15,6 +27,7 @@ alkaid_library(api_test_harness SOURCES test_harness.c DEPS api_shell alkaid_dep
 alkaid_library(api_test_core SOURCES test_stub_core.c DEPS ak_common)
 alkaid_library(api_store_fake SOURCES store_fake.c DEPS alkaid_dep::czmq)
 alkaid_unit_test(test_apiserver_rest SOURCES test_rest.c DEPS api_shell api_test_core)
+alkaid_unit_test(test_apiserver_protobuf SOURCES test_protobuf.c DEPS api_shell)
 alkaid_unit_test(test_apiserver_store SOURCES test_store.c DEPS api_shell api_store_fake)
 alkaid_unit_test(test_apiserver_pki SOURCES test_pki.c DEPS api_shell)
 if(TARGET api_openapi)
@@ -27,3 +40,5 @@ alkaid_fuzz_target(fuzz_rest SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_rest.c 
                    CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/rest)
 alkaid_fuzz_target(fuzz_websocket SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_websocket.c DEPS api_shell
                    CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/websocket)
+alkaid_fuzz_target(fuzz_protobuf SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_protobuf.c DEPS api_shell
+                   CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/protobuf)

@@ -31,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         enum rest_form form;
         enum api_patch patch;
         json_t *body = NULL;
+        bool protobuf;
 
         if (uri && rest_decode(method, uri, &r, &error) == 0) {
                 use(&r);
@@ -38,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         (void)rest_accept(accept, 0xff, &form);
         (void)rest_patch_type(type, &patch, &error);
-        (void)rest_body_type(type, &error);
+        (void)rest_body_type(type, &protobuf, &error);
         if (rest && rest_parse_body(rest, strlen(rest), true, &body, &error) == 0)
                 json_decref(body);
         free(copy);

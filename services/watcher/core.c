@@ -484,18 +484,26 @@ static void pod_deleted(struct watcher_core *core, struct watcher_vm *vm, const 
         vm->delete_task.retry_us = core->now + TASK_BACKOFF_CAP_US;
 }
 
+/*
+ * Gone: it was released before. A conflict: the port is another than we spoke of; its next version tells
+ * whether there is still something to release. Neither is a fault.
+ */
 static void port_released(struct watcher_core *core, struct watcher_vm *vm, struct watcher_nic *nic,
                           const struct watcher_event *answer)
 {
         const struct watcher_port *port = watcher_port_find(core, nic->port_id);
-        bool done = answer->outcome == WATCHER_OK || answer->outcome == WATCHER_GONE;
-        watcher_task_done(core, &nic->release, answer->outcome);
-        complain(core, "port_release_refused", vm, nic, answer);
-        if (!done)
+        bool refused = answer->outcome == WATCHER_FORBIDDEN || answer->outcome == WATCHER_RETRY;
+        watcher_task_done(core, &nic->release, refused ? answer->outcome : WATCHER_OK);
+        if (refused) {
+                complain(core, "port_release_refused", vm, nic, answer);
+                return;
+        }
+        bool conflict = answer->outcome == WATCHER_CONFLICT;
+        nic->release.retry_us = core->now + (conflict ? core->config.republish_us : TASK_BACKOFF_CAP_US);
+        if (conflict)
                 return;
         uint64_t version = port ? port->resource_version : 0;
         uint64_t returned = answer->object ? ak_kube_resource_version(answer->object) : 0;
-        nic->release.retry_us = core->now + TASK_BACKOFF_CAP_US;
         nic->released = true;
         nic->released_version = returned > version ? returned : version;
 }

@@ -100,6 +100,7 @@ struct watcher_nic {
         bool was_ready, told_failed;
         bool released;             /* the API accepted Released ... */
         uint64_t released_version; /* ... for this resourceVersion of the port */
+        uint64_t asked_version;    /* the port's resourceVersion in the last request for it */
         struct watcher_task release;
 };
 

@@ -577,8 +577,8 @@ static void release(struct watcher_core *core, struct watcher_vm *vm, struct wat
         if (!port || port->phase != W_PORT_RELEASING)
                 return;
         /* The list says when it is taken note of; should it never, it is said again after a while. */
-        bool accepted = nic->released && port->resource_version <= nic->released_version;
-        if (nic->released && !accepted)
+        uint64_t said = nic->released ? nic->released_version : nic->asked_version;
+        if (port->resource_version > said)
                 nic->release.retry_us = 0;
         if (!watcher_task_ready(core, vm, &nic->release))
                 return;
@@ -589,6 +589,7 @@ static void release(struct watcher_core *core, struct watcher_vm *vm, struct wat
                 return;
         }
         nic->released = false;
+        nic->asked_version = port->resource_version;
         nic->release.op = watcher_call(core, WATCHER_CALL_PORT_STATUS, port->name_space, port->id, body);
 }
 

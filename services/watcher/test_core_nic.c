@@ -568,21 +568,65 @@ static void nameless_and_portless_entries_do_no_harm(void **state)
         assert_int_equal(w.status_writes, writes);
 }
 
-static void release_conflicts_are_tried_again(void **state)
+/* eth1 is unplugged, and the API is being told that its port is Released. */
+static void releasing(void)
 {
-        (void)state;
         running(true);
         world_pod_nics(&w, UID_A, "eth0=" PORT(0), NULL);
         world_tell_all(&w);
         w.hold = true;
         world_unplug(&w, UID_A, PORT(1));
         assert_int_equal(world_calls(&w, WATCHER_CALL_PORT_STATUS), 1);
+}
+
+static void a_release_of_an_older_port_is_said_again_of_the_newer(void **state)
+{
+        (void)state;
+        releasing();
+        world_port_phase(&w, PORT(1), "Releasing"); /* somebody wrote to it: a new resourceVersion */
         world_answer(&w, WATCHER_CALL_PORT_STATUS, WATCHER_CONFLICT);
-        assert_int_equal(world_calls(&w, WATCHER_CALL_PORT_STATUS), 0);
+        assert_int_equal(w.complaints, 0);
+        world_advance(&w, SEC);
+        assert_int_equal(world_calls(&w, WATCHER_CALL_PORT_STATUS), 0); /* not of what is outdated */
+        world_tell_port(&w, PORT(1));
+        assert_int_equal(world_calls(&w, WATCHER_CALL_PORT_STATUS), 1); /* at once */
         w.hold = false;
         world_settle(&w);
-        world_advance(&w, SEC);
         assert_null(world_api_port(&w, PORT(1)));
+        assert_null(world_nic(&w, UID_A, "eth1"));
+}
+
+static void a_release_refused_for_nothing_is_said_again(void **state)
+{
+        (void)state;
+        releasing();
+        world_answer(&w, WATCHER_CALL_PORT_STATUS, WATCHER_RETRY);
+        assert_int_equal(w.complaints, 1);
+        world_advance(&w, SEC);
+        world_answer(&w, WATCHER_CALL_PORT_STATUS, WATCHER_CONFLICT);
+        w.hold = false;
+        world_advance(&w, 4 * SEC);
+        assert_non_null(world_api_port(&w, PORT(1)));
+        world_advance(&w, 2 * SEC);
+        assert_null(world_api_port(&w, PORT(1)));
+        assert_null(world_nic(&w, UID_A, "eth1"));
+}
+
+/* The API forgot the port before, or accepted the release of a watcher before us. */
+static void a_repeated_release_is_done(void **state)
+{
+        (void)state;
+        releasing();
+        zhashx_insert(w.released, PORT(1), "");
+        world_answer(&w, WATCHER_CALL_PORT_STATUS, WATCHER_GONE);
+        assert_int_equal(w.complaints, 0);
+        world_advance(&w, 20 * SEC);
+        assert_int_equal(world_calls(&w, WATCHER_CALL_PORT_STATUS), 0);
+        world_port_remove(&w, PORT(1));
+        world_tell_all(&w);
+        assert_null(world_nic_wish(&w, UID_A, PORT(1)));
+        w.hold = false;
+        world_settle(&w);
         assert_null(world_nic(&w, UID_A, "eth1"));
 }
 
@@ -700,7 +744,9 @@ int main(void)
             T(a_deleted_port_takes_its_nic_along),
             T(a_port_that_cannot_be_used_says_why),
             T(nameless_and_portless_entries_do_no_harm),
-            T(release_conflicts_are_tried_again),
+            T(a_release_of_an_older_port_is_said_again_of_the_newer),
+            T(a_release_refused_for_nothing_is_said_again),
+            T(a_repeated_release_is_done),
             T(a_user_port_is_unbound_not_deleted),
             T(status_write_failures_undo_nothing),
             T(one_status_write_at_a_time),

@@ -395,6 +395,7 @@ static void execute(struct world *w)
                         break;
                 case WATCHER_ACTION_LOG:
                         assert_non_null(action->event);
+                        w->complaints += strstr(action->event, "_refused") != NULL;
                         break;
                 }
         }

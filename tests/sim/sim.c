@@ -10,7 +10,7 @@
 /* splitmix64 */
 uint64_t sim_draw(struct sim *sim, uint64_t below)
 {
-        uint64_t z = sim->random += UINT64_C(0x9e3779b97f4a7c15);
+        uint64_t z = sim->random[sim->stream] += UINT64_C(0x9e3779b97f4a7c15);
 
         z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
         z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
@@ -20,6 +20,16 @@ uint64_t sim_draw(struct sim *sim, uint64_t below)
 bool sim_chance(struct sim *sim, unsigned percent)
 {
         return percent && sim_draw(sim, 100) < percent;
+}
+
+bool sim_inject(struct sim *sim, unsigned per_10000)
+{
+        size_t n;
+
+        if (!per_10000 || sim_draw(sim, 10000) >= per_10000)
+                return false;
+        n = sim->injected++;
+        return !sim->skip || n >= sim->skip->count || !sim->skip->out[n];
 }
 
 uint64_t sim_real(const struct sim *sim)
@@ -57,16 +67,29 @@ void sim_print_trace(const struct sim *sim)
                 printf("%s\n", sim->trace[i % SIM_TRACE_LINES]);
 }
 
-void sim_fail(struct sim *sim, const char *format, ...)
+const char *sim_invariant_name(enum sim_invariant invariant)
+{
+        static const char *const names[] = {
+            "none",
+#define SIM_NAME(c, name) name,
+            SIM_INVARIANTS(SIM_NAME)
+#undef SIM_NAME
+        };
+
+        return names[invariant];
+}
+
+void sim_fail(struct sim *sim, enum sim_invariant broken, const char *format, ...)
 {
         va_list args;
 
-        if (sim->failure[0])
+        if (sim->broken)
                 return;
+        sim->broken = broken;
         va_start(args, format);
         (void)vsnprintf(sim->failure, sizeof(sim->failure), format, args);
         va_end(args);
-        sim_log(sim, "BROKEN %s", sim->failure);
+        sim_log(sim, "BROKEN %s: %s", sim_invariant_name(broken), sim->failure);
 }
 
 /* ---- queue: a binary heap by (time, serial) ---- */
@@ -170,29 +193,42 @@ static bool runs(const struct sim *sim, enum sim_service s)
 static void every_second(struct sim *sim, struct sim_task *task)
 {
         (void)task;
-        if (sim->now >= SIM_FAULTS_S * SIM_S) {
+        sim_check_look(sim);
+        if (!sim->calm && sim->now >= SIM_FAULTS_S * SIM_S) {
                 sim_log(sim, "faults stop");
                 sim->faults = (struct sim_faults){0};
                 sim->calm = true;
-                return;
+                sim_host_calm(sim);
         }
+        if (sim->calm && sim->api_up && !sim->users_calm) {
+                sim->users_calm = true;
+                sim_users_calm(sim);
+        }
+        sim->stream = SIM_CRASHES;
         for (int s = 0; s < SIM_SERVICES; s++)
-                if (runs(sim, (enum sim_service)s) && sim_chance(sim, sim->faults.crash))
+                if (runs(sim, (enum sim_service)s) && sim_inject(sim, sim->faults.crash))
                         sim_crash(sim, (enum sim_service)s);
-        if (sim_chance(sim, sim->faults.api_down))
-                sim_api_outage(sim);
+        if (sim_inject(sim, sim->faults.libvirt_down))
+                sim_libvirt_crash(sim);
+        sim->stream = SIM_HOST;
         sim_host_fault(sim);
+        sim->stream = SIM_TIMING;
         sim_at(sim, SIM_S, SIM_WORLD, every_second);
 }
 
 static void user(struct sim *sim, struct sim_task *task)
 {
+        uint64_t pause;
+
         (void)task;
         if (sim->calm)
                 return;
+        sim->stream = SIM_USER;
         sim_user_act(sim);
         /* Bursts: two patches a millisecond apart happen. */
-        sim_at(sim, sim_chance(sim, 20) ? SIM_MS : sim_draw(sim, 8 * SIM_S), SIM_WORLD, user);
+        pause = sim_chance(sim, 20) ? SIM_MS : sim_draw(sim, 8 * SIM_S);
+        sim->stream = SIM_TIMING;
+        sim_at(sim, pause, SIM_WORLD, user);
 }
 
 static void marks(struct sim *sim, struct sim_task *task)
@@ -203,49 +239,60 @@ static void marks(struct sim *sim, struct sim_task *task)
 }
 
 /* Each seed has its own weather: some runs know only one sort of fault. */
+static unsigned maybe(struct sim *sim, unsigned percent, unsigned up_to)
+{
+        unsigned value = (unsigned)sim_draw(sim, up_to);
+
+        return sim_chance(sim, percent) ? value : 0;
+}
+
 static void choose_faults(struct sim *sim)
 {
-        struct sim_faults *f = &sim->faults;
-
-        if (sim_chance(sim, 60))
-                f->drop = (unsigned)sim_draw(sim, 20);
-        if (sim_chance(sim, 50))
-                f->repeat = (unsigned)sim_draw(sim, 10);
-        if (sim_chance(sim, 30))
-                f->reorder = (unsigned)sim_draw(sim, 10);
-        if (sim_chance(sim, 60))
-                f->crash = (unsigned)sim_draw(sim, 6);
-        if (sim_chance(sim, 40))
-                f->api_lost = (unsigned)sim_draw(sim, 15);
-        if (sim_chance(sim, 30))
-                f->api_down = (unsigned)sim_draw(sim, 3);
-        if (sim_chance(sim, 60))
-                f->op_fail = (unsigned)sim_draw(sim, 15);
-        if (sim_chance(sim, 50))
-                f->stubborn = (unsigned)sim_draw(sim, 60);
-        if (sim_chance(sim, 30))
-                f->guest_dies = (unsigned)sim_draw(sim, 3);
-        if (sim_chance(sim, 30))
-                f->drift = (unsigned)sim_draw(sim, 4);
+        sim->stream = SIM_WEATHER;
+        sim->faults = (struct sim_faults){
+            .drop = maybe(sim, 60, 2000),
+            .repeat = maybe(sim, 50, 1000),
+            .reorder = maybe(sim, 30, 1000),
+            .crash = maybe(sim, 40, 600),
+            .crash_step = maybe(sim, 40, 100),
+            .api_lost = maybe(sim, 40, 1500),
+            .api_down = maybe(sim, 30, 200),
+            .libvirt_down = maybe(sim, 30, 300),
+            .op_fail = maybe(sim, 60, 1500),
+            .stubborn = maybe(sim, 50, 6000),
+            .guest_dies = maybe(sim, 30, 300),
+            .guest_hangs = maybe(sim, 20, 200),
+            .guest_late = maybe(sim, 30, 5000),
+            .driver_fails = maybe(sim, 20, 2000),
+            .guest_reboots = maybe(sim, 20, 200),
+            .paused = maybe(sim, 20, 200),
+            .drift = maybe(sim, 30, 400),
+        };
+        sim->stream = SIM_TIMING;
 }
 
 /* ---- life ---- */
 
-struct sim *sim_new(uint64_t seed, bool verbose)
+struct sim *sim_new(uint64_t seed, bool verbose, const struct sim_skip *skip)
 {
         struct sim *sim = calloc(1, sizeof(*sim));
 
         if (!sim)
                 abort();
         sim->seed = seed;
-        sim->random = seed;
+        sim->skip = skip;
+        for (int i = 0; i < SIM_STREAMS; i++)
+                sim->random[i] = seed * SIM_STREAMS + (uint64_t)i;
         sim->verbose = verbose;
         sim->trace = calloc(SIM_TRACE_LINES, sizeof(*sim->trace));
         sim->delivered[0] = json_object();
         sim->delivered[1] = json_object();
         sim->user_ports = json_object();
+        sim->wanted_since = json_object();
+        sim->libvirt_up = true;
+        sim->libvirt_epoch = 1;
         if (!sim->trace || !sim->delivered[0] || !sim->delivered[1] || !sim->user_ports ||
-            sim_api_start(sim) < 0)
+            !sim->wanted_since || sim_api_start(sim) < 0)
                 abort();
         choose_faults(sim);
         for (int s = 0; s < SIM_SERVICES; s++)
@@ -272,6 +319,7 @@ struct sim *sim_free(struct sim *sim)
         json_decref(sim->delivered[0]);
         json_decref(sim->delivered[1]);
         json_decref(sim->user_ports);
+        json_decref(sim->wanted_since);
         watcher_actions_deinit(&sim->watcher_actions);
         net_actions_clear(&sim->network_actions);
         free(sim->network_actions.items);
@@ -288,27 +336,28 @@ static void run_one(struct sim *sim)
         if (task->to == SIM_WORLD || task->incarnation == sim->incarnation[task->to])
                 task->run(sim, task);
         task_free(task);
-        if (sim->taps_changed && !sim->failure[0])
-                sim_check_always(sim);
+        if (sim->taps_changed && !sim->broken)
+                sim_check_taps(sim);
         sim->taps_changed = false;
 }
 
 bool sim_run(struct sim *sim)
 {
         uint64_t end = (SIM_FAULTS_S + SIM_CALM_S) * SIM_S, next_look = SIM_FAULTS_S * SIM_S;
+        enum sim_invariant last = SIM_CONVERGE;
         char why[256] = "";
 
-        while (!sim->failure[0] && sim->heap_count && sim->heap[0]->at <= end) {
+        while (!sim->broken && sim->heap_count && sim->heap[0]->at <= end) {
                 run_one(sim);
                 if (!sim->calm || sim->now < next_look)
                         continue;
                 next_look = sim->now + SIM_S;
-                if (sim_check_converged(sim, why)) {
+                if (sim_check_converged(sim, why, &last)) {
                         sim->converged_us = sim->now - SIM_FAULTS_S * SIM_S;
-                        return !sim->failure[0];
+                        return !sim->broken;
                 }
         }
-        if (!sim->failure[0])
-                sim_fail(sim, "not converged %u s after the faults stopped: %s", SIM_CALM_S, why);
+        if (!sim->broken)
+                sim_fail(sim, last, "%u s after the faults stopped: %s", SIM_CALM_S, why);
         return false;
 }

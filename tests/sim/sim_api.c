@@ -24,7 +24,7 @@ static void deliver_object(struct sim *sim, struct sim_task *task)
                                   .object = task->json};
         json_t *seen = sim->delivered[task->kind];
 
-        if (task->number2 != (uint64_t)sim->watching)
+        if (!sim->watching || task->number2 != sim->api_epoch)
                 return;
         if (task->number)
                 (void)json_object_del(seen, task->text);
@@ -38,20 +38,24 @@ static void deliver_synced(struct sim *sim, struct sim_task *task)
         static const enum watcher_event_type synced[] = {WATCHER_EVENT_PODS_SYNCED,
                                                          WATCHER_EVENT_PORTS_SYNCED};
 
-        sim_step_watcher(sim, &(struct watcher_event){.type = synced[task->kind]});
+        if (sim->watching && task->number2 == sim->api_epoch)
+                sim_step_watcher(sim, &(struct watcher_event){.type = synced[task->kind]});
 }
 
 /* Streams keep their order. */
 static struct sim_task *stream(struct sim *sim, int which, sim_run_fn run)
 {
         uint64_t delay = 300 + sim_draw(sim, 2000);
+        struct sim_task *task;
 
         if (sim_chance(sim, 2))
                 delay += sim_draw(sim, SIM_S);
         if (sim->now + delay <= sim->stream_at[which])
                 delay = sim->stream_at[which] + 1 - sim->now;
         sim->stream_at[which] = sim->now + delay;
-        return sim_at(sim, delay, SIM_WATCHER, run);
+        task = sim_at(sim, delay, SIM_WATCHER, run);
+        task->number2 = sim->api_epoch;
+        return task;
 }
 
 static void stream_object(struct sim *sim, int which, const char *key, json_t *object, bool gone)
@@ -61,7 +65,6 @@ static void stream_object(struct sim *sim, int which, const char *key, json_t *o
         task->kind = which;
         task->json = json_incref(object);
         task->number = gone;
-        task->number2 = 1;
         (void)snprintf(task->text, sizeof(task->text), "%s", key);
 }
 
@@ -111,23 +114,10 @@ void sim_api_list(struct sim *sim)
 
 /* ---- requests ---- */
 
-static void check_change(struct sim *sim, const struct api_change *c)
-{
-        if (c->kind == &api_kind_port && c->old &&
-            (c->type == API_DELETED || strcmp(api_text(c->object, "status.phase"), "Unbound") == 0) &&
-            strcmp(api_text(c->old, "status.phase"), "Unbound") != 0)
-                sim_check_port_free(sim, c->old);
-        if (c->kind == &api_kind_port && c->type == API_DELETED &&
-            json_object_get(sim->user_ports, api_name(c->object)))
-                sim_fail(sim, "a user's port was deleted: %s", api_name(c->object));
-        if (c->kind == &api_kind_pod && c->type == API_MODIFIED)
-                sim_check_status(sim, c->object);
-}
-
 static void take_changes(struct sim *sim, const struct api_result *result)
 {
         for (size_t i = 0; i < result->change_count; i++) {
-                check_change(sim, &result->changes[i]);
+                sim_check_change(sim, &result->changes[i]);
                 stream_change(sim, &result->changes[i]);
         }
 }
@@ -204,18 +194,22 @@ static void carry_out(struct sim *sim, struct sim_task *task)
                                 .subresource = route->subresource,
                                 .body = task->json,
                                 .patch_type = API_PATCH_MERGE};
-        bool lost = sim_chance(sim, sim->faults.api_lost);
+        bool dies = sim->api_up && sim_inject(sim, sim->faults.api_down);
+        bool lost = dies || sim_inject(sim, sim->faults.api_lost);
+        bool before = lost && sim_chance(sim, 50); /* the commit */
         struct api_result result = {0};
         struct sim_task *answer;
         int code = 503;
 
-        if (sim->api_up && !(lost && sim_chance(sim, 50))) {
+        if (sim->api_up && !before) {
                 code = handle(sim, &r, &result);
                 if (code >= 400)
                         sim_log(sim, "api        %s %.40s -> %d %.150s",
                                 watcher_call_type_name((enum watcher_call_type)task->kind), task->text2, code,
                                 api_text(result.object, "message"));
         }
+        if (dies)
+                sim_api_outage(sim);
         answer = sim_at(sim, 200 + sim_draw(sim, 2000), SIM_WATCHER, deliver_answer);
         answer->incarnation = task->number2;
         answer->number = task->number;
@@ -293,6 +287,7 @@ void sim_api_outage(struct sim *sim)
         sim_log(sim, "apiserver is killed");
         sim->api_up = false;
         sim->watching = false;
+        sim->api_epoch++;
         sim_at(sim, 1 + sim_draw(sim, 20 * SIM_S), SIM_WORLD, api_returns);
 }
 
@@ -328,8 +323,11 @@ static int request(struct sim *sim, enum api_verb verb, const struct api_kind *k
                                 .body = body,
                                 .patch_type = API_PATCH_STRATEGIC};
         struct api_result result;
-        int code = handle(sim, &r, &result);
+        int code;
 
+        sim->user_acts = true;
+        code = handle(sim, &r, &result);
+        sim->user_acts = false;
         sim_log(sim, "user       %s %s -> %d %.150s", what, name, code,
                 code >= 400 ? api_text(result.object, "message") : "");
         if (code == 201 && kind == &api_kind_port)
@@ -400,13 +398,44 @@ static void delete_pod(struct sim *sim, const char *name)
                       what);
 }
 
-void sim_user_act(struct sim *sim)
+/* A change of what is plugged already: link, power; or a list in another order, which is no change. */
+static void patch_else(struct sim *sim, const char *name)
 {
-        char name[16];
+        static const char *const powers[] = {"Running", "Paused", "Shutdown"};
+        const char *power = powers[sim_chance(sim, 60) ? 0 : sim_draw(sim, 3)];
+        char what[64];
 
-        if (!sim->api_up)
+        if (sim_chance(sim, 50)) {
+                (void)snprintf(what, sizeof(what), "power %s", power);
+                (void)request(sim, API_PATCH, &api_kind_pod, name,
+                              json_pack("{s:{s:{s:s}}}", "spec", "virtualMachine", "powerSpec", power), what);
+        } else {
+                (void)snprintf(what, sizeof(what), "link");
+                (void)request(sim, API_PATCH, &api_kind_pod, name,
+                              json_pack("{s:{s:[{s:s, s:s}]}}", "spec", "nics", "name", "eth0", "linkState",
+                                        sim_chance(sim, 50) ? "up" : "down"),
+                              what);
+        }
+}
+
+static void delete_port(struct sim *sim)
+{
+        const char *port;
+        json_t *unused;
+
+        json_object_foreach(sim->user_ports, port, unused)
+        {
+                char name[64];
+
+                (void)snprintf(name, sizeof(name), "%.60s", port);
+                if (request(sim, API_DELETE, &api_kind_port, name, json_object(), "delete the port") < 300)
+                        (void)json_object_del(sim->user_ports, name);
                 return;
-        (void)snprintf(name, sizeof(name), "pod%u", (unsigned)sim_draw(sim, PODS));
+        }
+}
+
+static void act(struct sim *sim, const char *name)
+{
         if (!api_find(sim->api, &api_kind_pod, "default", name))
                 create_pod(sim, name);
         else if (sim_chance(sim, 12))
@@ -414,8 +443,36 @@ void sim_user_act(struct sim *sim)
         else if (json_object_size(sim->user_ports) < 3 && sim_chance(sim, 10))
                 (void)request(sim, API_CREATE, &api_kind_port, "",
                               json_pack("{s:{}, s:{s:s}}", "metadata", "spec", "vpc", "vpc1"), "make a port");
+        else if (sim_chance(sim, 4))
+                delete_port(sim);
+        else if (sim_chance(sim, 15))
+                patch_else(sim, name);
         else
                 patch_nics(sim, name);
+}
+
+void sim_user_act(struct sim *sim)
+{
+        char name[16];
+
+        (void)snprintf(name, sizeof(name), "pod%u", (unsigned)sim_draw(sim, PODS));
+        if (sim_inject(sim, 10000) && sim->api_up)
+                act(sim, name);
+}
+
+/* Once the faults have stopped, every VM shall run: what is paused or shut down has no NIC that works. */
+void sim_users_calm(struct sim *sim)
+{
+        for (unsigned i = 0; i < PODS; i++) {
+                char name[16];
+
+                (void)snprintf(name, sizeof(name), "pod%u", i);
+                if (api_find(sim->api, &api_kind_pod, "default", name))
+                        (void)request(sim, API_PATCH, &api_kind_pod, name,
+                                      json_pack("{s:{s:{s:s}}}", "spec", "virtualMachine", "powerSpec",
+                                                "Running"),
+                                      "power Running");
+        }
 }
 
 json_t *sim_api_objects(struct sim *sim, const struct api_kind *kind)

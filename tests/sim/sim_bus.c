@@ -72,11 +72,11 @@ static void send_to(struct sim *sim, enum sim_service from, enum sim_service to,
         uint64_t delay = 50 + sim_draw(sim, 400);
         struct sim_task *task;
 
-        if (faulty && sim_chance(sim, sim->faults.drop))
+        if (faulty && sim_inject(sim, sim->faults.drop))
                 return;
         if (sim_chance(sim, 2))
                 delay += sim_draw(sim, 200 * SIM_MS);
-        if (faulty && sim_chance(sim, sim->faults.reorder)) {
+        if (faulty && sim_inject(sim, sim->faults.reorder)) {
                 delay += sim_draw(sim, 50 * SIM_MS);
         } else {
                 if (sim->now + delay <= p->last_at[to])
@@ -87,7 +87,7 @@ static void send_to(struct sim *sim, enum sim_service from, enum sim_service to,
         task->kind = (int)from;
         task->number = p->epoch;
         task->message = message ? ak_message_dup(message) : NULL;
-        if (faulty && sim_chance(sim, sim->faults.repeat))
+        if (faulty && sim_inject(sim, sim->faults.repeat))
                 send_to(sim, from, to, message, false);
 }
 

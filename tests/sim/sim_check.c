@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What must hold after every step, whatever was lost, killed or refused (design: the order that must never
- * be broken), and what must be so once the faults have stopped.
+ * What must hold after every step, whatever was lost, killed or refused (docs/nic-lifecycle.md: the order
+ * that is never broken), and what must be so once the faults have stopped.
+ *
+ * The checks know the whole world: kernel, domains, guests and the API's store. The cores do not.
  */
 #include <stdio.h>
 #include <string.h>
@@ -9,65 +11,77 @@
 #include "services/apiserver/core_internal.h"
 #include "tests/sim/sim.h"
 
-/* A status may speak of what was true when the report left the hypervisor. */
-#define STALE_US (20 * SIM_S)
+/* A status may say Ready of what was usable when the report left the hypervisor, so long ago at most. */
+#define STALE_US (90 * SIM_S)
+/* In the calm, nothing may be called Ready for longer than this after it ceased to be. */
+#define CALM_STALE_US (60 * SIM_S)
+/* A NIC that has been wanted for so long is known by all to be wanted. */
+#define SETTLED_US (60 * SIM_S)
 
-/* 1. A NIC is attached only after its port is ready. */
+/* ---- the order that is never broken ---- */
+
 void sim_check_attach(struct sim *sim, const char *port_id)
 {
         if (!sim_tap_find(sim, port_id))
-                sim_fail(sim, "NIC of port %s is attached, but the port was not prepared", port_id);
+                sim_fail(sim, SIM_ATTACH, "NIC of port %.8s is attached, but the port was not prepared",
+                         port_id);
 }
 
-/* 2. A port is released only after the VM gave the device up. */
 void sim_check_release(struct sim *sim, const char *port_id)
 {
         struct sim_vm *vm;
 
         if (sim_nic_find(sim, port_id, &vm))
-                sim_fail(sim, "port %s is released while the domain of %s has its NIC", port_id, vm->pod_uid);
+                sim_fail(sim, SIM_RELEASE, "port %.8s is released while the domain of %.8s has its NIC",
+                         port_id, vm->pod_uid);
 }
 
-/* 3. Addresses are free only after the node confirmed: then nothing of the port is on the node. */
-void sim_check_port_free(struct sim *sim, const json_t *port)
+static bool is_nic_op(enum hv_op op)
 {
-        if (sim_tap_find(sim, api_name(port)))
-                sim_fail(sim, "port %s is free in the API, but the kernel has it", api_name(port));
-        if (sim_nic_find(sim, api_name(port), NULL))
-                sim_fail(sim, "port %s is free in the API, but a domain has its NIC", api_name(port));
+        return op == HV_OP_ATTACH || op == HV_OP_DETACH || op == HV_OP_SET_LINK;
 }
 
-/* Ready means usable: the guest's driver has the device, or had it a moment ago. */
-void sim_check_status(struct sim *sim, const json_t *pod)
+void sim_check_begin(struct sim *sim, const struct hv_action *a)
 {
-        json_t *s;
-        size_t i;
+        struct sim_pending *slot = NULL;
 
-        json_array_foreach(api_at(pod, "status.nicStatuses"), i, s)
-        {
-                const char *port_id = api_text(s, "portID");
-                bool usable = false;
+        if (!is_nic_op(a->op))
+                return;
+        for (size_t i = 0; i < SIM_PENDING; i++) {
+                struct sim_pending *p = &sim->pending[i];
 
-                if (strcmp(api_text(s, "state"), "Ready") != 0)
-                        continue;
-                for (size_t v = 0; v < SIM_VMS; v++) {
-                        for (size_t n = 0; n < HV_MAX_SLOTS; n++) {
-                                const struct sim_nic *nic = &sim->vms[v].nics[n];
-                                if (sim->vms[v].used && strcmp(nic->port_id, port_id) == 0 &&
-                                    ((nic->plugged && nic->bound) ||
-                                     (!nic->plugged && nic->lost_us + STALE_US > sim->now)))
-                                        usable = true;
-                        }
-                }
-                /* An outage of the watcher or of the API leaves an old status; only fresh words count. */
-                if (!usable && sim->api_up && sim->calm && sim->now > (SIM_FAULTS_S + 60) * SIM_S)
-                        sim_fail(sim, "NIC %s of pod %s is called Ready and no guest has it",
-                                 api_text(s, "name"), api_name(pod));
+                if (p->id && strcmp(p->port_id, a->nic.port_id) == 0)
+                        sim_fail(sim, SIM_ONE_OP, "%s of port %.8s is asked for while another is under way",
+                                 hv_op_name(a->op), p->port_id);
+                if (!p->id && !slot)
+                        slot = p;
         }
+        if (!slot)
+                return;
+        slot->id = a->id;
+        (void)snprintf(slot->port_id, sizeof(slot->port_id), "%s", a->nic.port_id);
 }
 
-/* No two ports of a subnet with one address or MAC, in kernel or domains. */
-void sim_check_always(struct sim *sim)
+void sim_check_end(struct sim *sim, const struct hv_result *result)
+{
+        for (size_t i = 0; i < SIM_PENDING; i++)
+                if (sim->pending[i].id == result->head.id && is_nic_op(result->head.op))
+                        sim->pending[i].id = 0;
+}
+
+void sim_check_touch(struct sim *sim, const char *port_id, const char *what)
+{
+        const json_t *since = json_object_get(sim->wanted_since, port_id);
+        const struct sim_nic *nic = sim_nic_find(sim, port_id, NULL);
+
+        if (!since || !nic || !nic->bound || nic->cut)
+                return;
+        if ((uint64_t)json_integer_value(since) + SETTLED_US < sim->now)
+                sim_fail(sim, SIM_HEALTHY, "NIC of port %.8s works and is wanted, and is %s", port_id, what);
+}
+
+/* Two taps of one subnet with one address or MAC. */
+void sim_check_taps(struct sim *sim)
 {
         for (size_t i = 0; i < SIM_PORTS; i++) {
                 const struct sim_tap *a = &sim->taps[i];
@@ -78,10 +92,156 @@ void sim_check_always(struct sim *sim)
                         const struct sim_tap *b = &sim->taps[j];
                         if (b->used && strcmp(a->key.subnet_id, b->key.subnet_id) == 0 &&
                             (strcmp(a->ip, b->ip) == 0 || strcmp(a->mac, b->mac) == 0))
-                                sim_fail(sim, "ports %s and %s both have %s %s", a->key.port_id,
-                                         b->key.port_id, a->ip, a->mac);
+                                sim_fail(sim, SIM_UNIQUE, "ports %.8s and %.8s both have %s %s",
+                                         a->key.port_id, b->key.port_id, a->ip, a->mac);
                 }
         }
+}
+
+/* ---- what the API says ---- */
+
+/* Addresses are free only after the node confirmed: then nothing of the port is on the node. */
+static void check_port_free(struct sim *sim, const json_t *port)
+{
+        if (sim_tap_find(sim, api_name(port)))
+                sim_fail(sim, SIM_FREE, "port %.8s is free in the API, but the kernel has it",
+                         api_name(port));
+        if (sim_nic_find(sim, api_name(port), NULL))
+                sim_fail(sim, SIM_FREE, "port %.8s is free in the API, but a domain has its NIC",
+                         api_name(port));
+}
+
+static bool was_usable(const struct sim *sim, const char *port_id, uint64_t within_us)
+{
+        for (size_t v = 0; v < SIM_VMS; v++) {
+                for (size_t n = 0; sim->vms[v].used && n < HV_MAX_SLOTS; n++) {
+                        const struct sim_nic *nic = &sim->vms[v].nics[n];
+
+                        if (strcmp(nic->port_id, port_id) == 0 &&
+                            ((nic->plugged && nic->bound) ||
+                             (nic->lost_us && nic->lost_us + within_us > sim->now)))
+                                return true;
+                }
+        }
+        return false;
+}
+
+static void check_ready(struct sim *sim, const json_t *pod, uint64_t within_us)
+{
+        json_t *s;
+        size_t i;
+
+        json_array_foreach(api_at(pod, "status.nicStatuses"), i, s)
+        {
+                if (strcmp(api_text(s, "state"), "Ready") == 0 &&
+                    !was_usable(sim, api_text(s, "portID"), within_us))
+                        sim_fail(sim, SIM_READY, "NIC %s of pod %s is called Ready and no guest has it",
+                                 api_text(s, "name"), api_name(pod));
+        }
+}
+
+static bool shares_address(const json_t *a, const json_t *b)
+{
+        json_t *x, *y;
+        size_t i, k;
+
+        if (strcmp(api_text(a, "spec.macAddress"), api_text(b, "spec.macAddress")) == 0)
+                return true;
+        json_array_foreach(api_at(a, "spec.ipAddresses"), i, x)
+        {
+                json_array_foreach(api_at(b, "spec.ipAddresses"), k, y)
+                {
+                        if (json_equal(x, y))
+                                return true;
+                }
+        }
+        return false;
+}
+
+static void check_unique(struct sim *sim, const json_t *port)
+{
+        json_t *ports = sim_api_objects(sim, &api_kind_port), *other;
+        size_t i;
+
+        json_array_foreach(ports, i, other)
+        {
+                if (strcmp(api_name(other), api_name(port)) != 0 &&
+                    strcmp(api_text(other, "spec.vpc"), api_text(port, "spec.vpc")) == 0 &&
+                    shares_address(port, other))
+                        sim_fail(sim, SIM_UNIQUE, "ports %.8s and %.8s have one address", api_name(port),
+                                 api_name(other));
+        }
+        json_decref(ports);
+}
+
+/* Since when each port has been wanted by a pod without a break. */
+static void note_wanted(struct sim *sim, const struct api_change *c)
+{
+        bool wanted = c->type != API_DELETED && !api_is_deleting(c->object) &&
+                      strcmp(api_text(c->object, "spec.virtualMachine.powerSpec"), "Running") == 0;
+        json_t *entry;
+        size_t i;
+
+        json_array_foreach(c->old ? api_at(c->old, "spec.nics") : NULL, i, entry)
+        {
+                const char *port = api_text(entry, "portId");
+                json_t *kept;
+                size_t k;
+                bool still = false;
+
+                json_array_foreach(api_at(c->object, "spec.nics"), k, kept)
+                {
+                        still = still || strcmp(api_text(kept, "portId"), port) == 0;
+                }
+                if (!still || !wanted)
+                        (void)json_object_del(sim->wanted_since, port);
+        }
+        json_array_foreach(wanted ? api_at(c->object, "spec.nics") : NULL, i, entry)
+        {
+                if (!json_object_get(sim->wanted_since, api_text(entry, "portId")))
+                        (void)json_object_set_new(sim->wanted_since, api_text(entry, "portId"),
+                                                  json_integer((json_int_t)sim->now));
+        }
+}
+
+static void check_port_change(struct sim *sim, const struct api_change *c)
+{
+        bool was_bound = c->old && strcmp(api_text(c->old, "status.phase"), "Unbound") != 0;
+        bool free = c->type == API_DELETED || strcmp(api_text(c->object, "status.phase"), "Unbound") == 0;
+
+        if (was_bound && free)
+                check_port_free(sim, c->old);
+        if (c->type == API_DELETED && !sim->user_acts &&
+            json_object_get(sim->user_ports, api_name(c->object)))
+                sim_fail(sim, SIM_USER_PORT, "a user's port was deleted: %.8s", api_name(c->object));
+        if (c->type == API_ADDED)
+                check_unique(sim, c->object);
+}
+
+void sim_check_change(struct sim *sim, const struct api_change *c)
+{
+        if (c->kind == &api_kind_port)
+                check_port_change(sim, c);
+        if (c->kind != &api_kind_pod)
+                return;
+        note_wanted(sim, c);
+        if (c->type == API_MODIFIED)
+                check_ready(sim, c->object, STALE_US);
+}
+
+void sim_check_look(struct sim *sim)
+{
+        json_t *pods, *pod;
+        size_t i;
+
+        if (!sim->calm || sim->now < (SIM_FAULTS_S + 60) * SIM_S)
+                return;
+        pods = sim_api_objects(sim, &api_kind_pod);
+        json_array_foreach(pods, i, pod)
+        {
+                check_ready(sim, pod, CALM_STALE_US);
+        }
+        json_decref(pods);
 }
 
 /* ---- at the end ---- */
@@ -97,11 +257,13 @@ static bool nic_converged(struct sim *sim, const json_t *pod, const json_t *entr
         json_array_foreach(api_at(pod, "status.nicStatuses"), i, s)
         {
                 if (strcmp(api_text(s, "portID"), port_id) == 0 &&
-                    strcmp(api_text(s, "state"), "Ready") == 0 && nic && nic->bound && tap && !tap->lost)
+                    strcmp(api_text(s, "state"), "Ready") == 0 && nic && nic->bound && !nic->cut && tap)
                         return true;
         }
-        (void)snprintf(why, 256, "NIC %s of pod %s: in the domain %d, bound %d, tap %d, status not Ready",
-                       name, api_name(pod), nic != NULL, nic && nic->bound, tap != NULL);
+        (void)snprintf(why, 256, "NIC %s (port %.8s) of pod %s: in the domain %d, bound %d, cut %d, tap %d; not all of it, or "
+                       "status not Ready",
+                       name, port_id, api_name(pod), nic != NULL, nic && nic->bound, nic && nic->cut,
+                       tap != NULL);
         return false;
 }
 
@@ -163,7 +325,7 @@ static bool nothing_leaks(struct sim *sim, const json_t *pods, char why[256])
         return taps == wanted && nics == wanted && bound == wanted && domains == json_array_size(pods);
 }
 
-bool sim_check_converged(struct sim *sim, char why[256])
+bool sim_check_converged(struct sim *sim, char why[256], enum sim_invariant *broken)
 {
         json_t *pods = sim_api_objects(sim, &api_kind_pod), *pod;
         bool good = sim->api_up && sim->watcher && sim->network && sim->hypervisor;
@@ -175,6 +337,7 @@ bool sim_check_converged(struct sim *sim, char why[256])
         {
                 good = good && pod_converged(sim, pod, why);
         }
+        *broken = good ? SIM_LEAK : SIM_CONVERGE;
         good = good && nothing_leaks(sim, pods, why);
         json_decref(pods);
         return good;

@@ -85,7 +85,7 @@ static void prepare(struct sim *sim, struct sim_task *task)
 {
         const struct net_port_spec *spec = task->data;
         struct sim_tap *tap = sim_tap_find(sim, spec->key.port_id);
-        bool fails = sim_chance(sim, sim->faults.op_fail);
+        bool fails = sim_inject(sim, sim->faults.op_fail);
 
         if (asker_died(sim, task))
                 return;
@@ -114,7 +114,7 @@ static void release(struct sim *sim, struct sim_task *task)
 
         if (asker_died(sim, task))
                 return;
-        if (sim_chance(sim, sim->faults.op_fail)) {
+        if (sim_inject(sim, sim->faults.op_fail)) {
                 answer(sim, task, NET_EVENT_RELEASED, EBUSY);
                 return;
         }
@@ -156,7 +156,7 @@ static void take_inventory(struct sim *sim, struct sim_task *task)
 
         (void)task;
         for (size_t i = 0; i < SIM_PORTS; i++) {
-                if (!sim->taps[i].used || sim->taps[i].lost)
+                if (!sim->taps[i].used)
                         continue;
                 found[n] = (struct net_found_port){.key = sim->taps[i].key, .ifindex = 7};
                 (void)snprintf(found[n].ifname, sizeof(found[n].ifname), "ak%.13s", sim->taps[i].key.port_id);
@@ -219,8 +219,23 @@ static struct hv_live_domain *describe(const struct sim_vm *vm)
 static void deliver_hv(struct sim *sim, struct sim_task *task)
 {
         struct hv_event *e = task->data;
+        bool answer = e->type == HV_EVENT_CONNECTED || e->type == HV_EVENT_LISTED ||
+                      e->type == HV_EVENT_RESULT || e->type == HV_EVENT_IMAGE_DONE;
 
-        if (e->type == HV_EVENT_LISTED) {
+        if (!answer && sim->registered != sim->libvirt_epoch && e->type != HV_EVENT_DISCONNECTED) {
+                hv_event_deinit(e);
+                return;
+        }
+        if (e->type == HV_EVENT_CONNECTED && e->result.head.error == HV_OK) {
+                sim->registered = task->number;
+                if (task->number != sim->libvirt_epoch) { /* it died meanwhile */
+                        sim->registered = 0;
+                        e->result.head.error = HV_ERROR_CONNECTION;
+                }
+        }
+        if (e->type == HV_EVENT_LISTED && sim->registered != sim->libvirt_epoch)
+                e->result.head.error = HV_ERROR_CONNECTION;
+        else if (e->type == HV_EVENT_LISTED) {
                 e->domains = calloc(SIM_VMS, sizeof(struct hv_live_domain *));
                 for (size_t i = 0; i < SIM_VMS; i++) {
                         struct hv_live_domain *d = sim->vms[i].used ? describe(&sim->vms[i]) : NULL;
@@ -228,12 +243,14 @@ static void deliver_hv(struct sim *sim, struct sim_task *task)
                                 e->domains[e->domain_count++] = d;
                 }
         }
+        if (e->type == HV_EVENT_RESULT)
+                sim_check_end(sim, &e->result);
         sim_step_hypervisor(sim, e);
         hv_event_deinit(e);
 }
 
-static struct hv_event *tell(struct sim *sim, uint64_t delay, enum hv_event_type type, const char *pod,
-                             const char *port)
+static struct hv_event *tell_task(struct sim *sim, uint64_t delay, enum hv_event_type type, const char *pod,
+                                  const char *port, struct sim_task **out)
 {
         struct sim_task *task = sim_at(sim, delay, SIM_HYPERVISOR, deliver_hv);
         struct hv_event *e = calloc(1, sizeof(*e));
@@ -244,16 +261,36 @@ static struct hv_event *tell(struct sim *sim, uint64_t delay, enum hv_event_type
         (void)snprintf(e->pod_uid, sizeof(e->pod_uid), "%s", pod);
         (void)snprintf(e->port_id, sizeof(e->port_id), "%s", port);
         task->data = e;
+        *out = task;
         return e;
 }
+
+static struct hv_event *tell(struct sim *sim, uint64_t delay, enum hv_event_type type, const char *pod,
+                             const char *port)
+{
+        struct sim_task *task;
+
+        return tell_task(sim, delay, type, pod, port, &task);
+}
+
+static void guest_will_bind(struct sim *sim, const struct sim_vm *vm, const struct sim_nic *nic);
 
 static void bind_nic(struct sim *sim, struct sim_task *task)
 {
         struct sim_vm *vm = sim_vm_find(sim, task->text2);
         struct sim_nic *nic = nic_in(vm, task->text);
 
-        if (!nic || vm->state == HV_DOMAIN_NONE || vm->started_us != task->number)
+        if (!nic || vm->state == HV_DOMAIN_NONE || vm->boots != task->number || vm->dead || nic->bound)
                 return;
+        if (vm->state == HV_DOMAIN_PAUSED) { /* its time stands still */
+                guest_will_bind(sim, vm, nic);
+                return;
+        }
+        nic->failed = sim_inject(sim, sim->faults.driver_fails);
+        if (nic->failed) {
+                sim_log(sim, "guest      %.8s: the driver fails on %.8s", vm->pod_uid, nic->port_id);
+                return;
+        }
         nic->bound = true;
         nic->bound_us = sim->now;
         sim_log(sim, "guest      %.8s takes %.8s", vm->pod_uid, nic->port_id);
@@ -267,7 +304,7 @@ static void guest_will_bind(struct sim *sim, const struct sim_vm *vm, const stru
 
         (void)snprintf(task->text, sizeof(task->text), "%s", nic->port_id);
         (void)snprintf(task->text2, sizeof(task->text2), "%s", vm->pod_uid);
-        task->number = vm->started_us;
+        task->number = vm->boots;
 }
 
 static struct sim_nic *plug(struct sim *sim, struct sim_vm *vm, const struct hv_nic_spec *spec)
@@ -278,7 +315,7 @@ static struct sim_nic *plug(struct sim *sim, struct sim_vm *vm, const struct hv_
                 if (nic->plugged)
                         continue;
                 *nic = (struct sim_nic){
-                    .plugged = true, .spec = *spec, .stubborn = sim_chance(sim, sim->faults.stubborn)};
+                    .plugged = true, .spec = *spec, .stubborn = sim_inject(sim, sim->faults.stubborn)};
                 (void)snprintf(nic->port_id, sizeof(nic->port_id), "%s", spec->port_id);
                 guest_will_bind(sim, vm, nic);
                 return nic;
@@ -302,19 +339,27 @@ static void domain_gone(struct sim *sim, struct sim_vm *vm, enum hv_lifecycle ho
         tell(sim, 100 + sim_draw(sim, 5 * SIM_MS), HV_EVENT_LIFECYCLE, vm->pod_uid, "")->lifecycle = how;
 }
 
+static void boots(struct sim *sim, struct sim_vm *vm)
+{
+        vm->boots++;
+        vm->dead = false;
+        vm->booted_us = sim->now + 2 * SIM_S + sim_draw(sim, 6 * SIM_S);
+        if (sim_inject(sim, sim->faults.guest_late))
+                vm->booted_us += sim_draw(sim, 150 * SIM_S);
+}
+
 static enum hv_error start_domain(struct sim *sim, struct sim_vm *vm, const struct hv_domain_spec *spec)
 {
         if (vm->state != HV_DOMAIN_NONE)
                 return HV_ERROR_INVALID;
         for (size_t i = 0; i < spec->nic_count; i++)
-                if (!sim_tap_find(sim, spec->nics[i].port_id) ||
-                    sim_tap_find(sim, spec->nics[i].port_id)->lost)
+                if (!sim_tap_find(sim, spec->nics[i].port_id))
                         return HV_ERROR_TAP;
         vm->state = HV_DOMAIN_RUNNING;
         vm->generation = spec->head.generation;
         vm->nic_slots = spec->head.nic_slots;
         vm->started_us = sim_real(sim);
-        vm->booted_us = sim->now + 2 * SIM_S + sim_draw(sim, 6 * SIM_S);
+        boots(sim, vm);
         (void)snprintf(vm->pod_name, sizeof(vm->pod_name), "%.60s", spec->head.pod_name);
         for (size_t i = 0; i < spec->nic_count; i++) {
                 sim_check_attach(sim, spec->nics[i].port_id);
@@ -336,20 +381,26 @@ static enum hv_error attach(struct sim *sim, struct sim_vm *vm, const struct hv_
                 if (vm->nics[i].plugged && vm->nics[i].spec.slot == spec->slot)
                         return HV_ERROR_SLOT;
         sim_check_attach(sim, spec->port_id);
-        if (!tap || tap->lost)
+        if (!tap)
                 return HV_ERROR_TAP;
         (void)plug(sim, vm, spec);
         sim_log(sim, "libvirt    %.8s has %.8s", vm->pod_uid, spec->port_id);
         return HV_OK;
 }
 
+static void guest_will_let_go(struct sim *sim, const struct sim_vm *vm, const char *port_id);
+
 static void guest_lets_go(struct sim *sim, struct sim_task *task)
 {
         struct sim_vm *vm = sim_vm_find(sim, task->text2);
         struct sim_nic *nic = nic_in(vm, task->text);
 
-        if (!nic || !nic->asked)
+        if (!nic || !nic->asked || vm->dead)
                 return;
+        if (vm->state == HV_DOMAIN_PAUSED) {
+                guest_will_let_go(sim, vm, task->text);
+                return;
+        }
         if (nic->stubborn && !sim->calm && sim->now < vm->booted_us + 60 * SIM_S) {
                 nic->asked = false;
                 if (sim_chance(sim, 50))
@@ -361,23 +412,29 @@ static void guest_lets_go(struct sim *sim, struct sim_task *task)
         tell(sim, 100 + sim_draw(sim, 2 * SIM_MS), HV_EVENT_DEVICE_REMOVED, vm->pod_uid, task->text);
 }
 
+static void guest_will_let_go(struct sim *sim, const struct sim_vm *vm, const char *port_id)
+{
+        uint64_t boot = vm->booted_us > sim->now ? vm->booted_us - sim->now : 0;
+        struct sim_task *task =
+            sim_at(sim, boot + 5 * SIM_MS + sim_draw(sim, 200 * SIM_MS), SIM_WORLD, guest_lets_go);
+
+        (void)snprintf(task->text, sizeof(task->text), "%s", port_id);
+        (void)snprintf(task->text2, sizeof(task->text2), "%s", vm->pod_uid);
+}
+
 static enum hv_error detach(struct sim *sim, struct sim_vm *vm, const char *port_id)
 {
         struct sim_nic *nic = nic_in(vm, port_id);
-        struct sim_task *task;
-        uint64_t boot;
 
         if (vm->state == HV_DOMAIN_NONE)
                 return HV_ERROR_NO_DOMAIN;
         if (!nic)
                 return HV_ERROR_NO_DEVICE;
+        sim_check_touch(sim, port_id, "detached");
         if (nic->asked)
                 return sim_chance(sim, 50) ? HV_ERROR_IN_PROGRESS : HV_ERROR_BUSY;
         nic->asked = true;
-        boot = vm->booted_us > sim->now ? vm->booted_us - sim->now : 0;
-        task = sim_at(sim, boot + 5 * SIM_MS + sim_draw(sim, 200 * SIM_MS), SIM_WORLD, guest_lets_go);
-        (void)snprintf(task->text, sizeof(task->text), "%s", port_id);
-        (void)snprintf(task->text2, sizeof(task->text2), "%s", vm->pod_uid);
+        guest_will_let_go(sim, vm, port_id);
         return HV_OK;
 }
 
@@ -389,12 +446,20 @@ static void powers_off(struct sim *sim, struct sim_task *task)
                 domain_gone(sim, vm, HV_LIFECYCLE_STOPPED);
 }
 
+static void touch_all(struct sim *sim, const struct sim_vm *vm, const char *what)
+{
+        for (size_t i = 0; i < HV_MAX_SLOTS; i++)
+                if (vm->nics[i].plugged)
+                        sim_check_touch(sim, vm->nics[i].port_id, what);
+}
+
 static enum hv_error press_power(struct sim *sim, const struct sim_vm *vm)
 {
         struct sim_task *task;
 
         if (vm->state == HV_DOMAIN_NONE)
                 return HV_ERROR_NO_DOMAIN;
+        touch_all(sim, vm, "told to power off");
         if (sim_chance(sim, 70)) {
                 task = sim_at(sim, sim_draw(sim, 5 * SIM_S), SIM_WORLD, powers_off);
                 (void)snprintf(task->text2, sizeof(task->text2), "%s", vm->pod_uid);
@@ -427,7 +492,7 @@ static enum hv_error probe(struct sim_vm *vm, const struct op *op, uint64_t *sta
                 return HV_ERROR_NO_DOMAIN;
         if (!nic)
                 return HV_ERROR_NO_DEVICE;
-        *status = nic->bound ? 15 : 0;
+        *status = nic->bound ? 15 : nic->failed ? HV_VIRTIO_FAILED | 3 : 0;
         return HV_OK;
 }
 
@@ -444,6 +509,7 @@ static enum hv_error perform(struct sim *sim, struct sim_vm *vm, const struct op
         case HV_OP_DESTROY:
                 if (vm->state == HV_DOMAIN_NONE)
                         return HV_ERROR_NO_DOMAIN;
+                touch_all(sim, vm, "destroyed");
                 domain_gone(sim, vm, HV_LIFECYCLE_STOPPED);
                 return HV_OK;
         case HV_OP_SUSPEND:
@@ -467,21 +533,50 @@ static enum hv_error perform(struct sim *sim, struct sim_vm *vm, const struct op
         }
 }
 
+/* What libvirt may answer although nothing was done. */
+static enum hv_error refusal(struct sim *sim, enum hv_op op)
+{
+        static const enum hv_error attach[] = {HV_ERROR_OTHER, HV_ERROR_TAP, HV_ERROR_SLOT, HV_ERROR_TIMEOUT,
+                                               HV_ERROR_INVALID};
+        static const enum hv_error detach[] = {HV_ERROR_OTHER, HV_ERROR_BUSY, HV_ERROR_IN_PROGRESS,
+                                               HV_ERROR_TIMEOUT};
+
+        if (op == HV_OP_ATTACH)
+                return attach[sim_draw(sim, AK_ARRAY_SIZE(attach))];
+        if (op == HV_OP_DETACH)
+                return detach[sim_draw(sim, AK_ARRAY_SIZE(detach))];
+        return sim_chance(sim, 50) ? HV_ERROR_OTHER : HV_ERROR_TIMEOUT;
+}
+
+static enum hv_error outcome(struct sim *sim, struct sim_vm *vm, const struct op *op, bool libvirt_lives,
+                             struct hv_result *result)
+{
+        if (!libvirt_lives) {
+                /* The monitor's command may have been on its way. */
+                if (sim_chance(sim, 50))
+                        (void)perform(sim, vm, op, result);
+                return HV_ERROR_CONNECTION;
+        }
+        if (op->op != HV_OP_INSPECT && op->op != HV_OP_PROBE && sim_inject(sim, sim->faults.op_fail))
+                return refusal(sim, op->op);
+        return perform(sim, vm, op, result);
+}
+
 static void carry_out(struct sim *sim, struct sim_task *task)
 {
         struct op *op = task->data;
         struct sim_vm *vm = sim_vm_find(sim, task->text2);
-        struct hv_event *e;
-        struct hv_result result = {0};
-        bool fails = op->op != HV_OP_INSPECT && op->op != HV_OP_PROBE && sim_chance(sim, sim->faults.op_fail);
         bool asker_lives = task->number == sim->incarnation[SIM_HYPERVISOR];
+        bool libvirt_lives = task->number2 == sim->libvirt_epoch && sim->libvirt_up;
+        struct hv_result result = {0};
 
         if (!asker_lives && sim_chance(sim, 50))
                 return; /* the call died with who made it */
-        result.head.error = fails ? HV_ERROR_OTHER : perform(sim, vm, op, &result);
+        result.head.error = outcome(sim, vm, op, libvirt_lives, &result);
         if (!asker_lives)
                 return;
-        if ((op->op == HV_OP_START && result.head.error == HV_OK) || op->op == HV_OP_INSPECT)
+        if (result.head.error != HV_ERROR_CONNECTION &&
+            ((op->op == HV_OP_START && result.head.error == HV_OK) || op->op == HV_OP_INSPECT))
                 result.domain = describe(vm);
         result.head.op = op->op;
         result.head.id = op->id;
@@ -491,8 +586,7 @@ static void carry_out(struct sim *sim, struct sim_task *task)
         if (result.head.error)
                 (void)snprintf(result.head.text, sizeof(result.head.text), "simulated: %s",
                                hv_error_name(result.head.error));
-        e = tell(sim, 100 + sim_draw(sim, SIM_MS), HV_EVENT_RESULT, vm->pod_uid, op->nic.port_id);
-        e->result = result;
+        tell(sim, 100 + sim_draw(sim, SIM_MS), HV_EVENT_RESULT, vm->pod_uid, op->nic.port_id)->result = result;
 }
 
 static struct sim_vm *vm_for(struct sim *sim, const char *pod_uid)
@@ -529,33 +623,71 @@ static void drive(struct sim *sim, const struct hv_action *a)
         task = sim_at(sim, vm->busy_until - sim->now, SIM_WORLD, carry_out);
         task->data = op;
         task->number = sim->incarnation[SIM_HYPERVISOR];
+        task->number2 = sim->registered;
+        sim_check_begin(sim, a);
         (void)snprintf(task->text2, sizeof(task->text2), "%s", a->pod_uid);
         *op = (struct op){.op = a->op, .id = a->id, .nic = a->nic};
         if (a->domain)
                 op->domain = *a->domain;
 }
 
+static void connect_or_list(struct sim *sim, const struct hv_action *a)
+{
+        bool fails = !sim->libvirt_up;
+        enum hv_event_type answer = a->type == HV_ACTION_CONNECT ? HV_EVENT_CONNECTED : HV_EVENT_LISTED;
+        struct sim_task *task;
+        struct hv_event *e;
+
+        if (a->type == HV_ACTION_CONNECT && sim_inject(sim, sim->faults.op_fail))
+                fails = true;
+        e = tell_task(sim, 3 * SIM_MS + sim_draw(sim, 3 * SIM_MS), answer, "", "", &task);
+        task->number = sim->libvirt_epoch;
+        if (fails)
+                e->result.head.error = HV_ERROR_CONNECTION;
+}
+
+static void fetch(struct sim *sim, const struct hv_action *a)
+{
+        bool fails = sim_inject(sim, sim->faults.op_fail);
+        struct hv_event *e = tell(sim, 10 * SIM_MS, HV_EVENT_IMAGE_DONE, a->image->pod_uid, "");
+
+        e->image.id = a->image->id;
+        (void)snprintf(e->image.pod_uid, sizeof(e->image.pod_uid), "%s", a->image->pod_uid);
+        (void)snprintf(e->image.path, sizeof(e->image.path), "%s", fails ? "" : "/images/x.qcow2");
+        (void)snprintf(e->image.format, sizeof(e->image.format), "qcow2");
+        if (fails)
+                (void)snprintf(e->image.reason, sizeof(e->image.reason), "ImagePullFailed");
+}
+
 void sim_host_hypervisor(struct sim *sim, const struct hv_action *a)
 {
-        struct hv_event *e;
-        bool fails = sim_chance(sim, sim->faults.op_fail);
-
-        if (a->type == HV_ACTION_DRIVER) {
+        if (a->type == HV_ACTION_DRIVER)
                 drive(sim, a);
-        } else if (a->type == HV_ACTION_CONNECT || a->type == HV_ACTION_LIST) {
-                e = tell(sim, 3 * SIM_MS + sim_draw(sim, 3 * SIM_MS),
-                         a->type == HV_ACTION_CONNECT ? HV_EVENT_CONNECTED : HV_EVENT_LISTED, "", "");
-                if (fails && a->type == HV_ACTION_CONNECT)
-                        e->result.head.error = HV_ERROR_CONNECTION;
-        } else if (a->type == HV_ACTION_FETCH_IMAGE) {
-                e = tell(sim, 10 * SIM_MS, HV_EVENT_IMAGE_DONE, a->image->pod_uid, "");
-                e->image.id = a->image->id;
-                (void)snprintf(e->image.pod_uid, sizeof(e->image.pod_uid), "%s", a->image->pod_uid);
-                (void)snprintf(e->image.path, sizeof(e->image.path), "%s", fails ? "" : "/images/x.qcow2");
-                (void)snprintf(e->image.format, sizeof(e->image.format), "qcow2");
-                if (fails)
-                        (void)snprintf(e->image.reason, sizeof(e->image.reason), "ImagePullFailed");
-        }
+        else if (a->type == HV_ACTION_CONNECT || a->type == HV_ACTION_LIST)
+                connect_or_list(sim, a);
+        else if (a->type == HV_ACTION_FETCH_IMAGE)
+                fetch(sim, a);
+}
+
+static void libvirt_returns(struct sim *sim, struct sim_task *task)
+{
+        (void)task;
+        sim_log(sim, "libvirtd returns");
+        sim->libvirt_up = true;
+}
+
+/* QEMU and its guests live on; events of meanwhile are told to nobody. */
+void sim_libvirt_crash(struct sim *sim)
+{
+        if (!sim->libvirt_up)
+                return;
+        sim_log(sim, "libvirtd is killed");
+        sim->libvirt_up = false;
+        sim->libvirt_epoch++;
+        if (sim->registered)
+                tell(sim, 100 + sim_draw(sim, 5 * SIM_MS), HV_EVENT_DISCONNECTED, "", "");
+        sim->registered = 0;
+        sim_at(sim, 1 + sim_draw(sim, sim_chance(sim, 20) ? 20 * SIM_S : SIM_S), SIM_WORLD, libvirt_returns);
 }
 
 /* ---- what happens behind our back ---- */
@@ -564,10 +696,14 @@ static void tap_deleted(struct sim *sim)
 {
         struct sim_tap *tap = &sim->taps[sim_draw(sim, 16)];
         struct sim_task *task;
+        struct sim_nic *nic;
 
-        if (!tap->used || tap->lost)
+        if (!tap->used)
                 return;
-        tap->lost = true;
+        tap->used = false;
+        nic = sim_nic_find(sim, tap->key.port_id, NULL);
+        if (nic)
+                nic->cut = true;
         sim_log(sim, "somebody   deletes tap of %.8s", tap->key.port_id);
         task = sim_at(sim, 100, SIM_NETWORK, tap_lost);
         (void)snprintf(task->text, sizeof(task->text), "%s", tap->key.port_id);
@@ -585,14 +721,88 @@ static void nic_detached(struct sim *sim)
         tell(sim, 200, HV_EVENT_DEVICE_REMOVED, vm->pod_uid, nic->port_id);
 }
 
+static void guest_reboots(struct sim *sim, struct sim_vm *vm)
+{
+        sim_log(sim, "guest      %.8s reboots", vm->pod_uid);
+        boots(sim, vm);
+        for (size_t i = 0; i < HV_MAX_SLOTS; i++) {
+                struct sim_nic *nic = &vm->nics[i];
+
+                if (!nic->plugged)
+                        continue;
+                nic->bound = nic->failed = false;
+                nic->lost_us = sim->now;
+                if (nic->asked) { /* a reset ejects what was to be ejected */
+                        unplug(sim, nic);
+                        tell(sim, 300, HV_EVENT_DEVICE_REMOVED, vm->pod_uid, nic->port_id);
+                } else {
+                        guest_will_bind(sim, vm, nic);
+                }
+        }
+        tell(sim, 200, HV_EVENT_LIFECYCLE, vm->pod_uid, "")->lifecycle = HV_LIFECYCLE_REBOOTED;
+}
+
+static void somebody_resumes(struct sim *sim, struct sim_task *task)
+{
+        struct sim_vm *vm = sim_vm_find(sim, task->text2);
+
+        if (!vm || vm->state != HV_DOMAIN_PAUSED)
+                return;
+        vm->state = HV_DOMAIN_RUNNING;
+        tell(sim, 200, HV_EVENT_LIFECYCLE, vm->pod_uid, "")->lifecycle = HV_LIFECYCLE_RESUMED;
+}
+
+static void somebody_pauses(struct sim *sim, struct sim_vm *vm)
+{
+        struct sim_task *task;
+
+        sim_log(sim, "somebody   pauses %.8s", vm->pod_uid);
+        vm->state = HV_DOMAIN_PAUSED;
+        tell(sim, 200, HV_EVENT_LIFECYCLE, vm->pod_uid, "")->lifecycle = HV_LIFECYCLE_SUSPENDED;
+        task = sim_at(sim, sim_draw(sim, 60 * SIM_S), SIM_WORLD, somebody_resumes);
+        (void)snprintf(task->text2, sizeof(task->text2), "%s", vm->pod_uid);
+}
+
+static void guest_fault(struct sim *sim, struct sim_vm *vm)
+{
+        if (sim_inject(sim, sim->faults.guest_hangs)) {
+                sim_log(sim, "guest      %.8s hangs", vm->pod_uid);
+                vm->dead = true;
+        }
+        if (vm->state == HV_DOMAIN_RUNNING && sim_inject(sim, sim->faults.guest_reboots))
+                guest_reboots(sim, vm);
+        if (vm->state == HV_DOMAIN_RUNNING && sim_inject(sim, sim->faults.paused))
+                somebody_pauses(sim, vm);
+        if (sim_inject(sim, sim->faults.guest_dies))
+                domain_gone(sim, vm, sim_chance(sim, 50) ? HV_LIFECYCLE_STOPPED : HV_LIFECYCLE_CRASHED);
+}
+
 void sim_host_fault(struct sim *sim)
 {
         struct sim_vm *vm = &sim->vms[sim_draw(sim, 4)];
 
-        if (vm->used && vm->state != HV_DOMAIN_NONE && sim_chance(sim, sim->faults.guest_dies))
-                domain_gone(sim, vm, sim_chance(sim, 50) ? HV_LIFECYCLE_STOPPED : HV_LIFECYCLE_CRASHED);
-        if (sim_chance(sim, sim->faults.drift))
+        if (vm->used && vm->state != HV_DOMAIN_NONE)
+                guest_fault(sim, vm);
+        if (sim_inject(sim, sim->faults.drift))
                 tap_deleted(sim);
-        if (sim_chance(sim, sim->faults.drift))
+        if (sim_inject(sim, sim->faults.drift))
                 nic_detached(sim);
+}
+
+/* Guests that hang are reset, drivers that failed are loaded again, requests that were swallowed are heard. */
+void sim_host_calm(struct sim *sim)
+{
+        for (size_t i = 0; i < SIM_VMS; i++) {
+                struct sim_vm *vm = &sim->vms[i];
+
+                if (!vm->used || vm->state == HV_DOMAIN_NONE)
+                        continue;
+                if (vm->dead)
+                        guest_reboots(sim, vm);
+                for (size_t n = 0; n < HV_MAX_SLOTS; n++) {
+                        vm->nics[n].failed = false;
+                        if (vm->nics[n].plugged && !vm->nics[n].bound)
+                                guest_will_bind(sim, vm, &vm->nics[n]);
+                }
+        }
 }

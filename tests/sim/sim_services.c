@@ -28,6 +28,20 @@ static void wake_at(struct sim *sim, enum sim_service service, uint64_t at_us)
         sim_at(sim, delay, service, tick);
 }
 
+/* A process may die between any two of the things that it does. */
+static bool dies_here(struct sim *sim, enum sim_service service)
+{
+        enum sim_stream before = sim->stream;
+        bool dies;
+
+        sim->stream = SIM_CRASHES;
+        dies = sim_inject(sim, sim->faults.crash_step);
+        if (dies)
+                sim_crash(sim, service);
+        sim->stream = before;
+        return dies;
+}
+
 void sim_step_watcher(struct sim *sim, const struct watcher_event *event)
 {
         struct watcher_actions *out = &sim->watcher_actions;
@@ -38,6 +52,8 @@ void sim_step_watcher(struct sim *sim, const struct watcher_event *event)
         for (size_t i = 0; i < out->count; i++) {
                 struct watcher_action *a = &out->items[i];
 
+                if (dies_here(sim, SIM_WATCHER))
+                        break;
                 if (a->type == WATCHER_ACTION_PUBLISH)
                         sim_bus_publish(sim, SIM_WATCHER, a->message, true);
                 else if (a->type == WATCHER_ACTION_FORGET)
@@ -63,6 +79,8 @@ void sim_step_network(struct sim *sim, const struct net_event *event)
         for (size_t i = 0; i < out->count; i++) {
                 struct net_action *a = &out->items[i];
 
+                if (dies_here(sim, SIM_NETWORK))
+                        break;
                 if (a->type == NET_ACTION_PUBLISH)
                         sim_bus_publish(sim, SIM_NETWORK, a->publish.message, a->publish.retain);
                 else if (a->type == NET_ACTION_FORGET)
@@ -85,6 +103,8 @@ void sim_step_hypervisor(struct sim *sim, const struct hv_event *event)
         for (size_t i = 0; i < out->count; i++) {
                 struct hv_action *a = &out->items[i];
 
+                if (dies_here(sim, SIM_HYPERVISOR))
+                        break;
                 if (a->type == HV_ACTION_PUBLISH)
                         sim_bus_publish(sim, SIM_HYPERVISOR, a->message, true);
                 else if (a->type == HV_ACTION_FORGET)
@@ -110,7 +130,8 @@ static void start_watcher(struct sim *sim)
                                 "metadata", "name", SIM_NODE, "status", "capacity", "cpu", "2");
         sim_step_watcher(sim, &node);
         json_decref(node.object);
-        sim_api_list(sim);
+        if (sim->watcher)
+                sim_api_list(sim);
 }
 
 void sim_service_start(struct sim *sim, enum sim_service service)
@@ -142,6 +163,8 @@ void sim_service_stop(struct sim *sim, enum sim_service service)
                 sim->network = net_core_free(sim->network);
         } else if (service == SIM_HYPERVISOR) {
                 sim->hypervisor = hv_core_free(sim->hypervisor);
+                sim->registered = 0;
+                memset(sim->pending, 0, sizeof(sim->pending));
         }
         sim->wake[service] = 0;
         sim_bus_stop(sim, service);

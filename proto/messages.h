@@ -30,6 +30,9 @@
 #define AK_LEN_IMAGE   2047
 #define AK_MAX_NICS    64
 #define AK_MAX_ADDRS   8
+#define AK_LEN_RULE    127 /* security rule, compiled */
+#define AK_MAX_RULES   48
+#define AK_MAX_KBPS    100000000
 #define AK_MAX_U64     UINT64_MAX
 #define AK_MAX_USEC    UINT64_C(4102444800000000) /* the year 2100 */
 
@@ -154,7 +157,17 @@
         F(U64, mtu, 65535, 0, OPTIONAL, "MTU of the NIC; 0 = the fabric's")                                  \
         F(BOOL, link_down, 0, 0, OPTIONAL, "the NIC's link is to be down")                                   \
         F(U64, slot, AK_MAX_NICS, 0, OPTIONAL, "hotplug slot of the NIC, from 0; stable for its life")       \
-        F(BOOL, primary, 0, 0, OPTIONAL, "first NIC declared")
+        F(BOOL, primary, 0, 0, OPTIONAL, "first NIC declared")                                               \
+        F(STR, cidr6, AK_LEN_CIDR, 0, OPTIONAL,                                                              \
+          "IPv6 network of the subnet; empty where the port has no IPv6")                                    \
+        F(STR, gateway6, AK_LEN_CIDR, 0, OPTIONAL, "IPv6 address of the subnet's gateway")                   \
+        F(BOOL, source_nat, 0, 0, OPTIONAL,                                                                  \
+          "the VPC's router lets its subnets out, behind the node's address")                                \
+        F(BOOL, restricted, 0, 0, OPTIONAL, "the port has security groups: only what `rules` allow passes")  \
+        F(STRLIST, rules, AK_LEN_RULE, AK_MAX_RULES, OPTIONAL,                                               \
+          "`in|out any|tcp|udp|icmp LOW-HIGH|- CIDR[,CIDR...]`: what may be begun towards or by the VM")     \
+        F(U64, ingress_kbps, AK_MAX_KBPS, 0, OPTIONAL, "cap on traffic to the VM; 0 = none")                 \
+        F(U64, egress_kbps, AK_MAX_KBPS, 0, OPTIONAL, "cap on traffic of the VM; 0 = none")
 
 #define AK_PORT_STATUS_FIELDS(F)                                                                             \
         AK_NIC_KEY_FIELDS(F)                                                                                 \

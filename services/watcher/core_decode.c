@@ -161,6 +161,9 @@ static void read_nic(struct reader *r, const json_t *json, struct watcher_pod *p
         READ_STRING(r, json, "portId", nic.port_id);
         nic.mtu = read_number(r, json, "mtu", 65535);
         nic.link_down = link && strcasecmp(link, "down") == 0;
+        const json_t *bandwidth = json_object_get(json, "bandwidth");
+        nic.ingress_kbps = read_number(r, bandwidth, "ingressKbps", AK_MAX_KBPS);
+        nic.egress_kbps = read_number(r, bandwidth, "egressKbps", AK_MAX_KBPS);
         if (!nic.name[0] || has_name(pod, nic.name))
                 return;
         if (pod->nic_count == AK_MAX_NICS)
@@ -305,6 +308,23 @@ static void read_dns(struct reader *r, const json_t *list, struct ak_nic_diff *f
         }
 }
 
+/* A rule that did not fit must not be lost in silence: it may be one that keeps others out. */
+static void read_rules(struct reader *r, const json_t *list, struct ak_nic_diff *facts)
+{
+        size_t i;
+        json_t *item;
+        json_array_foreach(list, i, item)
+        {
+                const char *text = json_string_value(item);
+                if (i >= AK_MAX_RULES || !text || strlen(text) > AK_LEN_RULE) {
+                        complain(r, "status.securityRules[%zu]: too many or too long", i);
+                        return;
+                }
+                W_COPY(facts->rules.items[i], text);
+                facts->rules.count = (uint32_t)i + 1;
+        }
+}
+
 static void read_facts(struct reader *r, const json_t *spec, const json_t *status, struct ak_nic_diff *facts)
 {
         char mac[AK_MAC_SIZE] = "";
@@ -315,12 +335,17 @@ static void read_facts(struct reader *r, const json_t *spec, const json_t *statu
         READ_STRING(r, status, "subnetID", facts->subnet_id);
         READ_STRING(r, status, "cidr", facts->cidr);
         READ_STRING(r, status, "gateway", facts->gateway);
+        READ_STRING(r, status, "cidr6", facts->cidr6);
+        READ_STRING(r, status, "gateway6", facts->gateway6);
         facts->dhcp = json_is_true(json_object_get(status, "dhcp"));
+        facts->source_nat = json_is_true(json_object_get(status, "sourceNAT"));
+        facts->restricted = json_array_size(json_object_get(spec, "securityGroups")) > 0;
         facts->vni = read_number(r, status, "vni", 16777215);
         facts->mtu = read_number(r, status, "mtu", 65535);
         facts->slot = read_number(r, spec, "slot", AK_MAX_NICS);
         read_addresses(r, json_object_get(spec, "ipAddresses"), facts);
         read_dns(r, json_object_get(status, "dns"), facts);
+        read_rules(r, json_object_get(status, "securityRules"), facts);
         if (ak_mac_parse(mac, facts->mac) < 0)
                 complain(r, "spec.macAddress: no unicast MAC");
 }

@@ -31,7 +31,7 @@ enum watcher_restart { W_RESTART_ALWAYS, W_RESTART_ON_FAILURE, W_RESTART_NEVER }
 
 struct watcher_pod_nic {
         char name[AK_LEN_NIC + 1], port_id[AK_LEN_UID + 1];
-        uint64_t mtu;
+        uint64_t mtu, ingress_kbps, egress_kbps;
         bool link_down;
 };
 

@@ -289,6 +289,8 @@ static void fill_from_pod(const struct watcher_vm *vm, const struct watcher_nic 
                 return;
         diff->primary = entry == &vm->spec->nics[0];
         diff->link_down = entry->link_down;
+        diff->ingress_kbps = entry->ingress_kbps;
+        diff->egress_kbps = entry->egress_kbps;
         if (entry->mtu)
                 diff->mtu = entry->mtu;
 }

@@ -1,29 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who asks, and whether they may. A user is the CN of a verified client certificate, its groups are the O's.
+ * Who asks, and whether they may. A user is the CN of a verified client certificate, its groups are the O's;
+ * or whom the tokens file says a bearer token belongs to. What they may is in access.h.
  *
- * The rules are a first cut: system:masters may all; system:nodes may what the services of a node need (a
- * table in auth.c), writing only to the Node of their own name; everybody else may read discovery documents.
- * Certificates are not revoked one by one: they run out, or the CA is made anew.
+ * Certificates are not revoked one by one: they run out, or the CA is made anew. A token ends with its line
+ * in the file.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <time.h>
 
+#include "services/apiserver/access.h"
 #include "services/apiserver/core.h"
 #include "services/apiserver/rest.h"
-
-#define AUTH_MASTERS     "system:masters"
-#define AUTH_NODES       "system:nodes"
-#define AUTH_NODE_PREFIX "system:node:"
-#define AUTH_MAX_GROUPS  16
 
 struct auth_identity {
         bool verified;
         time_t expires;
         char *name;
-        char *groups[AUTH_MAX_GROUPS + 1];
+        char *groups[ACCESS_MAX_GROUPS + 1];
 };
 
 /*
@@ -34,7 +30,32 @@ struct auth_identity {
 int auth_identify(void *tls_session, struct auth_identity *out);
 void auth_identity_deinit(struct auth_identity *identity);
 
+/* The value of an Authorization header. 0, or -EACCES where it is no token that is known and good. */
+int auth_identify_token(const struct access *access, const char *header, time_t now,
+                        struct auth_identity *out);
+
 /* Pure. `object_name` is the name that the request is about, from its body where the path has none. */
-bool auth_allowed(const struct api_user *user, const struct rest_request *request, const char *object_name);
+bool auth_allowed(const struct access *access, const struct api_user *user,
+                  const struct rest_request *request, const char *object_name);
 /* The text of the 403, in Kubernetes' words. */
 void auth_refusal(const struct api_user *user, const struct rest_request *request, char *out, size_t size);
+/*
+ * A node may look at and write to pods and ports that are bound to it. Lists and watches must say so
+ * themselves, by a field selector; for the others `object` is what the request is about (NULL = there is
+ * none).
+ */
+bool auth_of_own_node(const struct api_user *user, const struct rest_request *request, const json_t *object);
+/* Is auth_of_own_node() to be asked at all? */
+bool auth_bound_to_node(const struct api_user *user, const struct rest_request *request);
+
+/* ---- auth_files.c: grants and tokens of the PKI directory ---- */
+
+struct auth_files;
+/* A missing file is an empty one. -EINVAL, -EIO, …; error names file, line and remedy. */
+int auth_files_new(struct auth_files **out, const char *dir, char error[ACCESS_ERROR_SIZE]);
+struct auth_files *auth_files_free(struct auth_files *files);
+/*
+ * What the files say now; they are looked at again after a second. A file that has become wrong is logged,
+ * and what it said before stays in force. Valid until the next call.
+ */
+const struct access *auth_files_get(struct auth_files *files, uint64_t now_us);

@@ -7,6 +7,7 @@
 
 #include "services/apiserver/openapi.h"
 #include "services/apiserver/openapi_internal.h"
+#include "services/apiserver/reviews.h"
 
 static const char *const object_verbs[] = {
     "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch", NULL};
@@ -20,6 +21,56 @@ static bool first_of_group(size_t i, bool and_version)
                     (!and_version || strcmp(api_kinds[i]->version, api_kinds[j]->version) == 0))
                         return false;
         return true;
+}
+
+/* ------------------------------------------------------------------ reviews: a group of their own each */
+
+static const char *const review_verbs[] = {"create", NULL};
+
+static bool first_review_of_group(size_t i)
+{
+        for (size_t j = 0; j < i; j++)
+                if (strcmp(reviews[i].group, reviews[j].group) == 0)
+                        return false;
+        return true;
+}
+
+static json_t *review_group_entry(const struct review *r)
+{
+        json_t *version = oa_check(json_pack(
+            "{s:o, s:s}", "groupVersion", oa_format("%s/%s", r->group, r->version), "version", r->version));
+
+        return oa_check(json_pack("{s:s, s:[O], s:o}", "name", r->group, "versions", version,
+                                  "preferredVersion", version));
+}
+
+static void add_review_resources(json_t *list, const char *group, const char *version)
+{
+        for (size_t i = 0; i < review_count; i++)
+                if (strcmp(reviews[i].group, group) == 0 && strcmp(reviews[i].version, version) == 0)
+                        oa_push(list, oa_check(json_pack(
+                                          "{s:s, s:s, s:b, s:s, s:o}", "name", reviews[i].plural,
+                                          "singularName", reviews[i].singular, "namespaced", 0, "kind",
+                                          reviews[i].kind, "verbs", oa_strings(review_verbs))));
+}
+
+static json_t *aggregated_review(const struct review *r)
+{
+        return oa_check(json_pack("{s:s, s:o, s:s, s:s, s:o}", "resource", r->plural, "responseKind",
+                                  oa_gvk(r->group, r->version, r->kind), "scope", "Cluster",
+                                  "singularResource", r->singular, "verbs", oa_strings(review_verbs)));
+}
+
+static json_t *aggregated_review_group(const struct review *first)
+{
+        json_t *resources = oa_check(json_array());
+
+        for (size_t i = 0; i < review_count; i++)
+                if (strcmp(reviews[i].group, first->group) == 0)
+                        oa_push(resources, aggregated_review(&reviews[i]));
+        return oa_check(json_pack("{s:{s:s, s:n}, s:[{s:s, s:o, s:s}]}", "metadata", "name", first->group,
+                                  "creationTimestamp", "versions", "version", first->version, "resources",
+                                  resources, "freshness", "Current"));
 }
 
 /* ------------------------------------------------------------------ plain */
@@ -61,6 +112,9 @@ json_t *api_discovery_groups(void)
         for (size_t i = 0; i < api_kind_count; i++)
                 if (*api_kinds[i]->group && first_of_group(i, false))
                         oa_push(groups, group_entry(api_kinds[i]->group));
+        for (size_t i = 0; i < review_count; i++)
+                if (first_review_of_group(i))
+                        oa_push(groups, review_group_entry(&reviews[i]));
         return oa_check(
             json_pack("{s:s, s:s, s:o}", "kind", "APIGroupList", "apiVersion", "v1", "groups", groups));
 }
@@ -73,11 +127,22 @@ static bool group_served(const char *group)
         return false;
 }
 
+static json_t *find_group(const char *group)
+{
+        if (group_served(group))
+                return group_entry(group);
+        for (size_t i = 0; i < review_count; i++)
+                if (strcmp(reviews[i].group, group) == 0)
+                        return review_group_entry(&reviews[i]);
+        return NULL;
+}
+
 json_t *api_discovery_group(const char *group)
 {
-        if (!*group || !group_served(group))
+        json_t *out = *group ? find_group(group) : NULL;
+
+        if (!out)
                 return NULL;
-        json_t *out = group_entry(group);
         oa_set(out, "kind", json_string("APIGroup"));
         oa_set(out, "apiVersion", json_string("v1"));
         return out;
@@ -116,6 +181,7 @@ json_t *api_discovery_resources(const char *group, const char *version)
         for (size_t i = 0; i < api_kind_count; i++)
                 if (strcmp(api_kinds[i]->group, group) == 0 && strcmp(api_kinds[i]->version, version) == 0)
                         add_resources(resources, api_kinds[i]);
+        add_review_resources(resources, group, version);
         if (json_array_size(resources) == 0) {
                 json_decref(resources);
                 return NULL;
@@ -198,6 +264,9 @@ json_t *api_discovery_aggregated(int core, const char *version)
         for (size_t i = 0; i < api_kind_count; i++)
                 if (!*api_kinds[i]->group == !!core && first_of_group(i, false))
                         oa_push(items, aggregated_group(api_kinds[i]->group));
+        for (size_t i = 0; !core && i < review_count; i++)
+                if (first_review_of_group(i))
+                        oa_push(items, aggregated_review_group(&reviews[i]));
         return oa_check(json_pack("{s:s, s:o, s:{}, s:o}", "kind", "APIGroupDiscoveryList", "apiVersion",
                                   oa_format("apidiscovery.k8s.io/%s", version), "metadata", "items", items));
 }

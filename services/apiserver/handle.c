@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "libcommon/clock.h"
+#include "services/apiserver/handle_internal.h"
 #include "services/apiserver/protobuf.h"
-#include "services/apiserver/server_internal.h"
 
 /* A watch without timeoutSeconds ends after this long, spread so that clients do not come back all at once.
  */
@@ -26,7 +26,7 @@ void api_call_deinit(struct api_call *call)
         rest_request_deinit(&call->rest);
 }
 
-static void set_json(struct api_call *call, int code, const json_t *json)
+void handle_set_json(struct api_call *call, int code, const json_t *json)
 {
         char *text = json ? json_dumps(json, call->rest.pretty ? JSON_INDENT(2) : JSON_COMPACT) : NULL;
         size_t len = text ? strlen(text) : 0;
@@ -48,7 +48,7 @@ static void set_json(struct api_call *call, int code, const json_t *json)
 
 static void set_status(struct api_call *call, int code, json_t *status)
 {
-        set_json(call, code, status);
+        handle_set_json(call, code, status);
         json_decref(status);
 }
 
@@ -165,7 +165,7 @@ static int parse_body(struct api_call *call, json_t **body, struct rest_error *e
 }
 
 /* Parses what was sent; *body stays NULL where nothing was. */
-static int read_body(struct api_call *call, json_t **body)
+int handle_read_body(struct api_call *call, json_t **body)
 {
         struct api_request *api = &call->rest.api;
         struct rest_error error = {.kind = api->kind};
@@ -189,6 +189,32 @@ static int read_body(struct api_call *call, json_t **body)
         return rc;
 }
 
+/* What a node asks about is, or is selected to be, on that node. */
+static bool on_own_node(struct api_call *call)
+{
+        const struct rest_request *r = &call->rest;
+        struct api_request get = r->api;
+        struct api_result found = {0};
+        char message[1024];
+        bool own;
+
+        get.verb = API_GET;
+        get.subresource = "";
+        if (*get.name && api_core_handle(call->server->core, &get, &found) < 0)
+                return false;
+        own = auth_of_own_node(&call->user, r, found.code == 200 ? found.object : NULL);
+        api_result_deinit(&found);
+        if (own)
+                return true;
+        auth_refusal(&call->user, r, message, sizeof(message));
+        (void)snprintf(
+            message + strlen(message), sizeof(message) - strlen(message),
+            ": a node may only see what is bound to it (list with fieldSelector=spec.nodeName=%.253s)",
+            access_node_name(&call->user));
+        api_call_fail(call, 403, "Forbidden", message);
+        return false;
+}
+
 static bool allowed(struct api_call *call, const json_t *body)
 {
         const struct api_request *api = &call->rest.api;
@@ -196,11 +222,13 @@ static bool allowed(struct api_call *call, const json_t *body)
             api->verb == API_CREATE && !*api->name && body ? api_object_meta(body, "name") : api->name;
         char message[1024];
 
-        if (auth_allowed(&call->user, &call->rest, name))
-                return true;
-        auth_refusal(&call->user, &call->rest, message, sizeof(message));
-        api_call_fail(call, 403, "Forbidden", message);
-        return false;
+        if (!auth_allowed(auth_files_get(call->server->auth_files, ak_clock_monotonic_us()), &call->user,
+                          &call->rest, name)) {
+                auth_refusal(&call->user, &call->rest, message, sizeof(message));
+                api_call_fail(call, 403, "Forbidden", message);
+                return false;
+        }
+        return !auth_bound_to_node(&call->user, &call->rest) || on_own_node(call);
 }
 
 static bool choose_form(struct api_call *call, enum rest_form *form)
@@ -222,10 +250,10 @@ static void set_result(struct api_call *call, struct api_result *result, enum re
                 json_t *table = api_table(call->rest.api.kind, result->object, call->rest.include_object,
                                           call->rest.api.real_us);
 
-                set_json(call, result->code, table);
+                handle_set_json(call, result->code, table);
                 json_decref(table);
         } else {
-                set_json(call, result->code, result->object);
+                handle_set_json(call, result->code, result->object);
         }
         call->warnings = AK_STEAL(result->warnings);
         call->warning_count = result->warning_count;
@@ -239,7 +267,7 @@ static void handle_objects(struct api_call *call)
         enum rest_form form = REST_FORM_JSON;
         json_t *body = NULL;
 
-        if (!choose_form(call, &form) || read_body(call, &body) < 0 || !allowed(call, body) ||
+        if (!choose_form(call, &form) || handle_read_body(call, &body) < 0 || !allowed(call, body) ||
             !fresh_enough(call)) {
                 json_decref(body);
                 return;
@@ -286,7 +314,7 @@ static int list_initial(struct api_call *call, json_t **items)
         if (result.code == 200) {
                 *items = json_incref(json_object_get(result.object, "items"));
         } else {
-                set_json(call, result.code, result.object);
+                handle_set_json(call, result.code, result.object);
                 rc = -EINVAL;
         }
         api_result_deinit(&result);
@@ -386,7 +414,7 @@ static char *find_pod(struct api_call *call)
                 api_call_fail(call, 503, "ServiceUnavailable",
                               "the server is out of memory; try again later");
         } else if (result.code != 200) {
-                set_json(call, result.code, result.object);
+                handle_set_json(call, result.code, result.object);
         } else if (call->rest.container && !has_container(result.object, call->rest.container)) {
                 (void)snprintf(message, sizeof(message), "container %.200s is not valid for pod %.253s",
                                call->rest.container, call->rest.api.name);
@@ -478,6 +506,9 @@ void api_handle(struct api_call *call, void (*wake)(void *arg), void *arg)
                 break;
         case REST_ATTACH:
                 handle_attach(call);
+                break;
+        case REST_REVIEW:
+                handle_review(call);
                 break;
         case REST_LOG:
                 handle_log(call, wake, arg);

@@ -51,6 +51,7 @@ struct request {
         struct api_http *http;
         struct MHD_Connection *mhd;
         struct connection *connection;
+        struct auth_identity token_identity; /* where a bearer token says who asks */
         char *uri;
         const char *method;
         struct api_call call;
@@ -337,6 +338,8 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
         add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache, private");
         if (call->code == 429 || call->code == 503 || call->code == 504)
                 add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+        if (call->code == 401)
+                add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"alkaid\"");
         if (call->code == 405)
                 add_header(response, MHD_HTTP_HEADER_ALLOW, "GET, POST, PUT, PATCH, DELETE");
         for (size_t i = 0; i < call->warning_count; i++)
@@ -362,6 +365,36 @@ static enum MHD_Result queue_answer(struct request *r)
 
 /* ---- who asks ---- */
 
+static const char *header(struct request *r, const char *name)
+{
+        return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
+}
+
+/* Known clients may be idle for longer than it takes to say who one is. */
+static void allow_idleness(struct request *r)
+{
+        (void)MHD_set_connection_option(r->mhd, MHD_CONNECTION_OPTION_TIMEOUT,
+                                        (unsigned int)(r->http->server->options->idle_timeout_us / 1000000));
+}
+
+static void use_identity(struct request *r, const struct auth_identity *identity)
+{
+        r->call.user.name = identity->name;
+        r->call.user.groups = (const char *const *)identity->groups;
+}
+
+static void identify_by_token(struct request *r)
+{
+        struct auth_files *files = r->http->server->auth_files;
+        const char *value = header(r, MHD_HTTP_HEADER_AUTHORIZATION);
+
+        if (!value || auth_identify_token(auth_files_get(files, ak_clock_monotonic_us()), value, time(NULL),
+                                          &r->token_identity) < 0)
+                return;
+        allow_idleness(r);
+        use_identity(r, &r->token_identity);
+}
+
 static void identify(struct request *r)
 {
         const union MHD_ConnectionInfo *info;
@@ -371,22 +404,15 @@ static void identify(struct request *r)
                 c->identified = true;
                 info = MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
                 if (info && auth_identify(info->tls_session, &c->identity) == 0)
-                        (void)MHD_set_connection_option(
-                            r->mhd, MHD_CONNECTION_OPTION_TIMEOUT,
-                            (unsigned int)(r->http->server->options->idle_timeout_us / 1000000));
+                        allow_idleness(r);
         }
-        if (c->identity.verified && c->identity.expires > time(NULL)) {
-                r->call.user.name = c->identity.name;
-                r->call.user.groups = (const char *const *)c->identity.groups;
-        }
+        if (c->identity.verified && c->identity.expires > time(NULL))
+                use_identity(r, &c->identity);
+        else
+                identify_by_token(r);
 }
 
 /* ---- requests ---- */
-
-static const char *header(struct request *r, const char *name)
-{
-        return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
-}
 
 static void refuse(struct request *r, int code, const char *reason, const char *message)
 {
@@ -408,9 +434,10 @@ static void check_access(struct request *r)
                 return;
         }
         if (rest->target == REST_OBJECTS && rest->api.verb == API_CREATE && !*name &&
-            strncmp(r->call.user.name, AUTH_NODE_PREFIX, strlen(AUTH_NODE_PREFIX)) == 0)
-                name = r->call.user.name + strlen(AUTH_NODE_PREFIX);
-        if (auth_allowed(&r->call.user, rest, name))
+            access_node_name(&r->call.user))
+                name = access_node_name(&r->call.user);
+        if (auth_allowed(auth_files_get(r->http->server->auth_files, ak_clock_monotonic_us()), &r->call.user,
+                         rest, name))
                 return;
         auth_refusal(&r->call.user, rest, message, sizeof(message));
         refuse(r, 403, "Forbidden", message);
@@ -637,6 +664,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
         untrack(r);
         drop_body(r);
         api_call_deinit(&r->call);
+        auth_identity_deinit(&r->token_identity);
         free(r->uri);
         free(r);
 }

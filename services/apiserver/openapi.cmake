@@ -19,7 +19,7 @@ target_link_libraries(api_openapi_pb PUBLIC PkgConfig::ALKAID_protobuf_c)
 alkaid_library(api_openapi
   SOURCES discovery.c openapi.c openapi_meta.c openapi_paths.c openapi_protobuf.c openapi_schema.c
           openapi_util.c
-  DEPS api_openapi_pb alkaid_dep::jansson alkaid_dep::gnutls)
+  DEPS api_reviews api_openapi_pb alkaid_dep::jansson alkaid_dep::gnutls)
 
 alkaid_unit_test(test_openapi SOURCES test_openapi.c test_openapi_table.c DEPS api_openapi)
 alkaid_unit_test(test_openapi_small_table SOURCES test_openapi_complete.c test_openapi_table.c DEPS api_openapi)

@@ -521,6 +521,15 @@ static int route_api(const struct route *route, const struct segments *s)
         return route_resource(route, s->at + 2, s->count - 2);
 }
 
+static int route_review(const struct route *route, const struct review *review)
+{
+        if (!is(route->method, "POST"))
+                return not_allowed(route->error, route->method);
+        route->r->target = REST_REVIEW;
+        route->r->review = review;
+        return 0;
+}
+
 static int route_apis(const struct route *route, const struct segments *s)
 {
         if (s->count == 1)
@@ -531,6 +540,8 @@ static int route_apis(const struct route *route, const struct segments *s)
         route->r->version = s->at[2];
         if (s->count == 3)
                 return only_get(route, REST_RESOURCES);
+        if (s->count == 4 && review_find(s->at[1], s->at[2], s->at[3]))
+                return route_review(route, review_find(s->at[1], s->at[2], s->at[3]));
         return route_resource(route, s->at + 3, s->count - 3);
 }
 
@@ -659,7 +670,7 @@ const char *rest_verb_name(const struct rest_request *r)
 
         if (r->target == REST_WATCH)
                 return "watch";
-        if (r->target == REST_ATTACH)
+        if (r->target == REST_ATTACH || r->target == REST_REVIEW)
                 return "create";
         if (r->target != REST_OBJECTS)
                 return "get";

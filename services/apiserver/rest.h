@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "services/apiserver/core.h"
+#include "services/apiserver/reviews.h"
 
 #define REST_MAX_URI 16384
 
@@ -21,6 +22,7 @@ enum rest_target {
         REST_WATCH,     /* a list, continued */
         REST_ATTACH,    /* pods/NAME/attach */
         REST_LOG,       /* pods/NAME/log */
+        REST_REVIEW,    /* a question about oneself: `review` tells which */
         REST_VERSIONS,  /* /api */
         REST_GROUPS,    /* /apis */
         REST_GROUP,     /* /apis/GROUP */
@@ -46,6 +48,7 @@ struct rest_request {
         const char *path;
         enum rest_target target;
         const char *group, *version;
+        const struct review *review;
         struct api_request api; /* user, body, patch type and time are the shell's to fill in */
 
         enum rest_freshness freshness;

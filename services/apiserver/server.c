@@ -404,6 +404,15 @@ static int load_pki(struct api_server *s, const struct address *address)
 
 /* ---- start and stop ---- */
 
+static int load_access(struct api_server *s)
+{
+        char error[ACCESS_ERROR_SIZE] = "out of memory";
+
+        return auth_files_new(&s->auth_files, s->options->pki_dir, error) < 0
+                   ? refuse_start("access", error, API_EXIT_CONFIG)
+                   : 0;
+}
+
 static int open_front_door(struct api_server *s)
 {
         char url[400], error[PKI_ERROR_SIZE] = "";
@@ -414,6 +423,8 @@ static int open_front_door(struct api_server *s)
         if (split_listen(s->options->listen, &address) < 0)
                 return refuse_start("listen", "must be HOST:PORT or [IPv6]:PORT", API_EXIT_CONFIG);
         rc = load_pki(s, &address);
+        if (rc == 0)
+                rc = load_access(s);
         if (rc != 0)
                 return rc;
         fd = listen_on(&address, s->options->listen);
@@ -500,6 +511,7 @@ struct api_server *api_server_free(struct api_server *s)
         if (s->signal_fd >= 0)
                 (void)close(s->signal_fd);
         zloop_destroy(&s->loop);
+        s->auth_files = auth_files_free(s->auth_files);
         pki_deinit(&s->pki);
         free(s);
         return NULL;

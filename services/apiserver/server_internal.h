@@ -27,6 +27,7 @@ struct api_server {
         struct api_commit *commit;
         struct api_hub *hub;
         struct pki pki;
+        struct auth_files *auth_files;
         struct api_docs *docs;
         struct api_http *http;
         size_t consoles; /* sessions open */

@@ -270,31 +270,31 @@ static struct rest_request decoded(const char *method, const char *uri)
 
 static void test_rights(void **state)
 {
-        const char *const nodes[] = {AUTH_NODES, NULL}, *const none[] = {NULL},
-                          *const masters[] = {AUTH_MASTERS, NULL};
+        const char *const nodes[] = {ACCESS_NODES, NULL}, *const none[] = {NULL},
+                          *const masters[] = {ACCESS_MASTERS, NULL};
         const struct api_user node = {"system:node:n1", nodes}, nobody = {"joe", none},
                               admin = {"admin", masters};
         struct rest_request r = decoded("PATCH", "/api/v1/nodes/n1/status");
         char text[400];
 
         (void)state;
-        assert_true(auth_allowed(&node, &r, "n1"));
-        assert_false(auth_allowed(&node, &r, "n2"));
-        assert_true(auth_allowed(&admin, &r, "n2"));
-        assert_false(auth_allowed(&nobody, &r, "n1"));
+        assert_true(auth_allowed(NULL, &node, &r, "n1"));
+        assert_false(auth_allowed(NULL, &node, &r, "n2"));
+        assert_true(auth_allowed(NULL, &admin, &r, "n2"));
+        assert_false(auth_allowed(NULL, &nobody, &r, "n1"));
         rest_request_deinit(&r);
         r = decoded("GET", "/openapi/v2");
-        assert_true(auth_allowed(&nobody, &r, ""));
+        assert_true(auth_allowed(NULL, &nobody, &r, ""));
         rest_request_deinit(&r);
         r = decoded("GET", "/api/v1/namespaces/default/pods");
-        assert_true(auth_allowed(&node, &r, ""));
+        assert_true(auth_allowed(NULL, &node, &r, ""));
         auth_refusal(&nobody, &r, text, sizeof(text));
         assert_string_equal(
             text, "pods is forbidden: User \"joe\" cannot list resource \"pods\" in API group \"\" in the "
                   "namespace \"default\"");
         rest_request_deinit(&r);
         r = decoded("PATCH", "/apis/vpc.alkaid.io/v1/namespaces/default/ports/x/status");
-        assert_true(auth_allowed(&node, &r, "x"));
+        assert_true(auth_allowed(NULL, &node, &r, "x"));
         auth_refusal(&nobody, &r, text, sizeof(text));
         assert_string_equal(
             text, "ports \"x\" is forbidden: User \"joe\" cannot patch resource \"ports/status\" in API "

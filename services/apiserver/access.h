@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who may do what. Two plain files of the PKI directory, one entry a line, '#' begins a comment:
+ *
+ *   grants   ROLE SUBJECT NAMESPACE             edit user:alice team-a
+ *                                               view group:auditors *
+ *   tokens   SHA256-OF-TOKEN USER GROUPS [END]  5e88…d8 alice ops,dev 2027-01-01T00:00:00Z
+ *
+ * ROLE is view, edit or admin, each including the one before; NAMESPACE "*" is all of them and what lies
+ * outside of any; GROUPS is "-" for none; END is when the token stops being good.
+ *
+ *   view    reads everything in the namespace, consoles' logs included
+ *   edit    writes pods, ports and events, and attaches to consoles
+ *   admin   writes everything else too (VPCs, subnets, …; with "*" also namespaces and nodes)
+ *
+ * What only a node or system:masters may write: the status of anything, and bindings. system:masters may all;
+ * a node (group system:nodes) what the table in access.c says, and of pods and ports only those of its own.
+ *
+ * Pure: texts in, answers out.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "services/apiserver/core.h"
+
+#define ACCESS_MASTERS       "system:masters"
+#define ACCESS_NODES         "system:nodes"
+#define ACCESS_NODE_PREFIX   "system:node:"
+#define ACCESS_AUTHENTICATED "system:authenticated" /* everybody who is known is in it */
+#define ACCESS_MAX_GROUPS    16
+#define ACCESS_MAX_LINES     10000
+#define ACCESS_MAX_NAME      253
+#define ACCESS_ERROR_SIZE    256
+#define ACCESS_HASH_SIZE     32
+
+struct access;
+
+/* Both texts may be NULL (no such file). -EINVAL with an error that names file and line; -ENOMEM. */
+int access_new(struct access **out, const char *grants, const char *tokens, char error[ACCESS_ERROR_SIZE]);
+struct access *access_free(struct access *access);
+
+/* Who a token with this hash is; NULL when nobody, or no more at `now_s`. Lives as long as `access`. */
+struct access_token {
+        uint8_t hash[ACCESS_HASH_SIZE];
+        uint64_t end_s; /* 0 = never */
+        char *name;
+        char *groups[ACCESS_MAX_GROUPS + 1];
+};
+const struct access_token *access_token(const struct access *access, const uint8_t hash[ACCESS_HASH_SIZE],
+                                        uint64_t now_s);
+
+/* A question in Kubernetes' words. "" = none, all; "*" = any, which only who may all gets. */
+struct access_question {
+        const char *verb, *group, *resource, *subresource;
+        const char *name_space, *name;
+};
+bool access_allowed(const struct access *access, const struct api_user *user,
+                    const struct access_question *question);
+
+/* Is the user a node, bound to its own objects, and which? NULL = no. */
+const char *access_node_name(const struct api_user *user);
+bool access_in_group(const struct api_user *user, const char *group);
+
+/* resourceRules of a SelfSubjectRulesReview for a namespace. New reference. */
+json_t *access_rules(const struct access *access, const struct api_user *user, const char *name_space);

@@ -71,6 +71,7 @@ static json_t *new_port(const struct nic *n, const json_t *subnet)
         copy_if_set(n->entry, "ipAddress", port, "spec.ipAddresses", true);
         copy_if_set(n->entry, "macAddress", port, "spec.macAddress", false);
         copy_if_set(n->entry, "securityGroups", port, "spec.securityGroups", false);
+        copy_if_set(n->entry, "ipv6Enabled", port, "spec.ipv6Enabled", false);
         api_allocate_port(n->t, port, subnet, n->field, true, n->causes);
         return port;
 }
@@ -82,11 +83,13 @@ static void create_port(const struct nic *n, int slot)
                                api_text(n->entry, "subnetName"), n->field, "spec.vpc", n->causes);
         json_t *port;
 
-        if (!subnet)
+        if (!subnet || !api_port_quota(n->t, api_namespace(n->pod)))
                 return;
         port = new_port(n, subnet);
         bind_port(n, port, slot);
         (void)json_object_set_new(n->entry, "portId", json_string(api_name(port)));
+        if (!api_causes_any(n->causes))
+                api_groups_port(n->t, NULL, port, n->field, n->causes);
         if (api_causes_any(n->causes))
                 json_decref(port);
         else
@@ -96,6 +99,14 @@ static void create_port(const struct nic *n, int slot)
 static bool differs(const char *wanted, const char *actual)
 {
         return *wanted && strcmp(wanted, actual) != 0;
+}
+
+static bool same_groups(const struct nic *n, const json_t *port)
+{
+        const json_t *a = json_object_get(n->entry, "securityGroups"),
+                     *b = api_at(port, "spec.securityGroups");
+
+        return json_array_size(a) == 0 ? json_array_size(b) == 0 : json_equal(a, b);
 }
 
 static void check_wishes(const struct nic *n, const json_t *port)
@@ -109,6 +120,12 @@ static void check_wishes(const struct nic *n, const json_t *port)
                 nic_cause(n, API_INVALID, "macAddress", "is not the MAC of the port named in portId");
         if (differs(api_text(n->entry, "subnetName"), api_text(port, "spec.subnet")))
                 nic_cause(n, API_INVALID, "subnetName", "is not the subnet of the port named in portId");
+        if (json_array_size(json_object_get(n->entry, "securityGroups")) > 0 && !same_groups(n, port))
+                nic_cause(n, API_INVALID, "securityGroups",
+                          "are those of the port named in portId; set them there");
+        if (json_is_true(json_object_get(n->entry, "ipv6Enabled")) &&
+            !json_is_true(api_at(port, "spec.ipv6Enabled")))
+                nic_cause(n, API_INVALID, "ipv6Enabled", "the port named in portId has no IPv6 address");
 }
 
 static void use_port(const struct nic *n, int slot)
@@ -217,6 +234,39 @@ static json_t *find_nic(const json_t *pod, const char *name)
         return NULL;
 }
 
+/* Groups change while the NIC is in use. A port that a user made has its own. */
+static void keep_groups(const struct nic *n, const json_t *port)
+{
+        const json_t *groups = json_object_get(n->entry, "securityGroups");
+        json_t *copy;
+
+        if (same_groups(n, port))
+                return;
+        if (!json_is_true(api_at(port, "spec.autoCreated"))) {
+                if (json_array_size(groups) > 0)
+                        nic_cause(n, API_FORBIDDEN, "securityGroups",
+                                  "are those of the port named in portId; change them there");
+                return;
+        }
+        copy = json_deep_copy(port);
+        if (json_array_size(groups) > 0)
+                (void)api_set(copy, "spec.securityGroups", json_incref((json_t *)groups));
+        else
+                (void)json_object_del(json_object_get(copy, "spec"), "securityGroups");
+        api_groups_port(n->t, port, copy, n->field, n->causes);
+        if (api_causes_any(n->causes))
+                json_decref(copy);
+        else
+                (void)api_txn_put(n->t, &api_kind_port, copy);
+}
+
+static bool changed(const struct nic *n, const json_t *old, const char *key)
+{
+        const json_t *a = json_object_get(n->entry, key), *b = json_object_get(old, key);
+
+        return (a || b) && !(a && b && json_equal(a, b));
+}
+
 static void keep_nic(const struct nic *n, const json_t *old)
 {
         const char *port_id = api_text(old, "portId"), *wanted = api_text(n->entry, "portId");
@@ -242,9 +292,13 @@ static void keep_nic(const struct nic *n, const json_t *old)
                 nic_cause(n, API_FORBIDDEN, "macAddress", replug);
         if (differs(api_text(n->entry, "subnetName"), api_text(port, "spec.subnet")))
                 nic_cause(n, API_FORBIDDEN, "subnetName", replug);
-        if (!json_equal(json_object_get(n->entry, "mtu"), json_object_get(old, "mtu")) &&
-            (json_object_get(n->entry, "mtu") || json_object_get(old, "mtu")))
+        if (changed(n, old, "mtu"))
                 nic_cause(n, API_FORBIDDEN, "mtu", replug);
+        if (json_is_true(json_object_get(n->entry, "ipv6Enabled")) !=
+            json_is_true(json_object_get(old, "ipv6Enabled")))
+                nic_cause(n, API_FORBIDDEN, "ipv6Enabled", replug);
+        if (!api_causes_any(n->causes))
+                keep_groups(n, port);
 }
 
 static void remove_nics(struct api_txn *t, const json_t *old, const json_t *pod, struct api_causes *causes)

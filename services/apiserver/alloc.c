@@ -151,6 +151,34 @@ static void check_range(struct api_txn *t, const json_t *subnet, const struct ak
         }
 }
 
+static void check_cidr6(struct api_txn *t, const json_t *subnet, struct api_causes *causes)
+{
+        const struct api_table_of_kind *subnets = api_objects(t->core, &api_kind_subnet);
+        const json_t *value = api_at(subnet, "spec.cidr6");
+        struct ak_cidr range, other;
+        struct ak_ip network;
+        char detail[400];
+
+        if (!value || ak_cidr_parse(api_text(subnet, "spec.cidr6"), &range) < 0)
+                return; /* none, or the schema has said so */
+        if (range.addr.family != 6 || range.prefix_len != 64 || ak_cidr_nth(&range, 0, &network) < 0 ||
+            ak_ip_compare(&network, &range.addr) != 0) {
+                api_cause(causes, API_INVALID, "spec.cidr6", value,
+                          "must be an IPv6 network address with a prefix of 64 bits");
+                return;
+        }
+        for (size_t i = 0; i < subnets->count; i++) {
+                const json_t *s = subnets->items[i].object;
+                if (strcmp(api_namespace(s), api_namespace(subnet)) != 0 ||
+                    strcmp(api_text(s, "spec.vpc"), api_text(subnet, "spec.vpc")) != 0 ||
+                    strcmp(api_name(s), api_name(subnet)) == 0 ||
+                    ak_cidr_parse(api_text(s, "spec.cidr6"), &other) < 0 || !ak_cidr_overlaps(&range, &other))
+                        continue;
+                (void)snprintf(detail, sizeof(detail), "overlaps subnet %.250s of the VPC", api_name(s));
+                api_cause(causes, API_INVALID, "spec.cidr6", value, detail);
+        }
+}
+
 void api_check_subnet(struct api_txn *t, json_t *subnet, struct api_causes *causes)
 {
         struct ak_cidr range;
@@ -165,6 +193,7 @@ void api_check_subnet(struct api_txn *t, json_t *subnet, struct api_causes *caus
                 return;
         }
         check_range(t, subnet, &range, causes);
+        check_cidr6(t, subnet, causes);
         check_gateway(subnet, &range, causes);
         if (!api_at(subnet, "spec.dhcp"))
                 (void)api_set(subnet, "spec.dhcp", json_true());
@@ -328,16 +357,97 @@ static void allocate_mac(struct api_txn *t, json_t *port, const char *vpc_uid, c
         api_cause(causes, API_INVALID, path, NULL, "no free MAC was found");
 }
 
+/* ---- IPv6 ---- */
+
+/* fd, 40 bits of the VPC's UID (RFC 4193: random), the VNI. */
+static const json_t *with_cidr6(struct api_txn *t, const json_t *subnet, const char *vpc_uid)
+{
+        unsigned int vni = (unsigned int)json_integer_value(api_at(subnet, "status.vni"));
+        char cidr[AK_CIDR_SIZE];
+        json_t *copy;
+
+        if (*api_text(subnet, "spec.cidr6"))
+                return subnet;
+        (void)snprintf(cidr, sizeof(cidr), "fd%.2s:%.4s:%.4s:%x::/64", vpc_uid, vpc_uid + 2, vpc_uid + 9,
+                       vni & 0xffffU);
+        copy = json_deep_copy(subnet);
+        (void)api_set(copy, "spec.cidr6", json_string(cidr));
+        return api_txn_put(t, &api_kind_subnet, copy) == 0 ? copy : subnet; /* the table holds it */
+}
+
+/*
+ * The network and the MAC's modified EUI-64 (RFC 4291, appendix A): what the guest takes by itself from a
+ * router advertisement. As unique as the MAC, so there is nothing to allocate.
+ */
+static void address6(const struct ak_cidr *net, const char *mac, char out[AK_IP_SIZE])
+{
+        unsigned int m[6] = {0};
+        struct ak_ip ip = net->addr;
+
+        (void)sscanf(mac, "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]);
+        const unsigned int id[8] = {m[0] ^ 2U, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+        for (size_t i = 0; i < 8; i++)
+                ip.bytes[8 + i] = (uint8_t)id[i];
+        ak_ip_format(&ip, out);
+}
+
+/* After the MAC and the IPv4 address. */
+static void allocate_ip6(json_t *port, const json_t *subnet)
+{
+        char text[AK_IP_SIZE], gateway[AK_IP_SIZE];
+        struct ak_cidr net;
+        struct ak_ip router;
+
+        if (ak_cidr_parse(api_text(subnet, "spec.cidr6"), &net) < 0 || ak_cidr_nth(&net, 1, &router) < 0)
+                return;
+        address6(&net, api_text(port, "spec.macAddress"), text);
+        ak_ip_format(&router, gateway);
+        (void)json_array_append_new(api_at(port, "spec.ipAddresses"), json_string(text));
+        (void)api_set(port, "status.cidr6", json_string(api_text(subnet, "spec.cidr6")));
+        (void)api_set(port, "status.gateway6", json_string(gateway));
+}
+
+/* ---- quota ---- */
+
+bool api_port_quota(struct api_txn *t, const char *name_space)
+{
+        const struct api_table_of_kind *ports = api_objects(t->core, &api_kind_port);
+        const json_t *ns = api_find(t->core, &api_kind_namespace, "", name_space);
+        const char *text =
+            json_string_value(json_object_get(api_at(ns, "metadata.annotations"), API_QUOTA_ANNOTATION));
+        char key[API_KEY_SIZE], *end;
+
+        if (!text)
+                return true;
+        unsigned long most = strtoul(text, &end, 10);
+        (void)snprintf(key, sizeof(key), "%s0", name_space); /* '0' follows '/' */
+        size_t used = api_lower_bound(ports, key);
+        (void)snprintf(key, sizeof(key), "%s/", name_space);
+        used -= api_lower_bound(ports, key);
+        if (*text && *end == '\0' && used < most)
+                return true;
+        api_fail_fmt(
+            t->out, 403, "Forbidden", &api_kind_port, "",
+            "exceeded quota of ports: namespace %.100s has %zu, and its annotation " API_QUOTA_ANNOTATION
+            " allows %.20s; a NIC being removed counts until its guest lets go",
+            name_space, used, text);
+        return false;
+}
+
 void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, const char *field, bool of_nic,
                        struct api_causes *causes)
 {
+        bool ipv6 = json_is_true(api_at(port, "spec.ipv6Enabled"));
         const json_t *vpc =
             api_find(t->core, &api_kind_vpc, api_namespace(subnet), api_text(subnet, "spec.vpc"));
-        json_t *status = json_pack("{s:s, s:s, s:s, s:s, s:O*, s:O*, s:O*, s:O*}", "vpcID", api_uid(vpc),
-                                   "subnetID", api_uid(subnet), "cidr", api_text(subnet, "spec.cidr"),
-                                   "gateway", api_text(subnet, "spec.gateway"), "dns",
-                                   api_at(subnet, "spec.dns"), "dhcp", api_at(subnet, "spec.dhcp"), "vni",
-                                   api_at(subnet, "status.vni"), "mtu", api_at(subnet, "spec.mtu"));
+        if (ipv6 && !api_causes_any(causes))
+                subnet = with_cidr6(t, subnet, api_uid(vpc));
+        json_t *status =
+            json_pack("{s:s, s:s, s:s, s:s, s:O*, s:O*, s:O*, s:O*, s:O*}", "vpcID", api_uid(vpc), "subnetID",
+                      api_uid(subnet), "cidr", api_text(subnet, "spec.cidr"), "gateway",
+                      api_text(subnet, "spec.gateway"), "dns", api_at(subnet, "spec.dns"), "dhcp",
+                      api_at(subnet, "spec.dhcp"), "vni", api_at(subnet, "status.vni"), "mtu",
+                      api_at(subnet, "spec.mtu"), "sourceNAT", api_at(vpc, "spec.sourceNAT"));
         char path[256];
 
         (void)api_set(status, "phase", json_string("Unbound"));
@@ -347,6 +457,8 @@ void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, co
         allocate_ip(t, port, subnet, path, causes);
         field_path(path, field, "macAddress");
         allocate_mac(t, port, api_uid(vpc), path, causes);
+        if (ipv6 && !api_causes_any(causes))
+                allocate_ip6(port, subnet);
 }
 
 int api_free_slot(const struct api_core *core, const char *pod_uid)
@@ -370,6 +482,10 @@ void api_finish_port(struct api_txn *t, const json_t *port)
         json_t *copy, *spec;
 
         if (json_is_true(api_at(port, "spec.autoCreated"))) {
+                struct api_causes none = {0}; /* fewer members never come to more lines */
+
+                api_groups_port(t, port, NULL, "spec", &none);
+                api_causes_deinit(&none);
                 (void)api_txn_delete(t, &api_kind_port, (json_t *)port);
                 return;
         }

@@ -283,7 +283,8 @@ static bool empty_kind(struct api_txn *t, const struct api_kind *kind, const cha
 static void sweep_namespaces(struct api_txn *t)
 {
         static const struct api_kind *const order[] = {&api_kind_pod, &api_kind_port, &api_kind_subnet,
-                                                       &api_kind_vpc, &api_kind_event};
+                                                       &api_kind_vpc, &api_kind_security_group,
+                                                       &api_kind_event};
         const struct api_table_of_kind *namespaces = api_objects(t->core, &api_kind_namespace);
 
         for (size_t i = namespaces->count; i > 0; i--) {

@@ -159,7 +159,7 @@ struct api_rules {
 const struct api_rules *api_rules_of(const struct api_kind *kind);
 
 extern const struct api_rules api_rules_pod, api_rules_vpc, api_rules_subnet, api_rules_port,
-    api_rules_namespace;
+    api_rules_security_group, api_rules_namespace;
 
 /* ---- allocation (alloc.c) ---- */
 
@@ -172,6 +172,9 @@ json_t *api_resolve_subnet(struct api_txn *t, const char *name_space, const char
  */
 void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, const char *field, bool of_nic,
                        struct api_causes *causes);
+/* Whether the namespace may have one port more; fills t->out (403) where not. */
+#define API_QUOTA_ANNOTATION "vpc.alkaid.io/max-ports"
+bool api_port_quota(struct api_txn *t, const char *name_space);
 /* Lowest free slot of the pod, -1 when none. */
 int api_free_slot(const struct api_core *core, const char *pod_uid);
 /* Ports of a pod to phase Releasing: all, or the one named. */
@@ -180,6 +183,16 @@ void api_release_ports(struct api_txn *t, const char *pod_uid, const char *port_
 void api_finish_port(struct api_txn *t, const json_t *port);
 /* Checks a new subnet and fills in its defaults. */
 void api_check_subnet(struct api_txn *t, json_t *subnet, struct api_causes *causes);
+
+/* ---- security groups (groups.c) ---- */
+
+/*
+ * A port is about to be stored (now) or removed (now NULL); was: as it is stored, NULL where it is new. Fills
+ * in now's status.securityRules and stores other ports whose own change with it. Causes name
+ * `field`.securityGroups.
+ */
+void api_groups_port(struct api_txn *t, const json_t *was, json_t *now, const char *field,
+                     struct api_causes *causes);
 
 /* ---- pods ---- */
 #define API_GRACE_MAX_S        86400 /* a day; also the bound of spec.terminationGracePeriodSeconds */

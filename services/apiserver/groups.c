@@ -220,10 +220,11 @@ static bool fits(const json_t *lines, const char *field, const json_t *port, str
 
         if (json_array_size(lines) <= AK_MAX_RULES)
                 return true;
-        (void)snprintf(detail, sizeof(detail),
-                       "the security groups of port %.60s come to %zu lines of rules and members, a node takes "
-                       "%d; name a CIDR in place of a large group",
-                       api_name(port), json_array_size(lines), AK_MAX_RULES);
+        (void)snprintf(
+            detail, sizeof(detail),
+            "the security groups of port %.60s come to %zu lines of rules and members, a node takes "
+            "%d; name a CIDR in place of a large group",
+            api_name(port), json_array_size(lines), AK_MAX_RULES);
         api_cause(causes, API_TOO_MANY, field, NULL, detail);
         return false;
 }
@@ -427,7 +428,5 @@ static void group_remove(struct api_txn *t, const json_t *group, const json_t *o
         }
 }
 
-const struct api_rules api_rules_security_group = {.kind = &api_kind_security_group,
-                                                   .create = group_create,
-                                                   .update = group_update,
-                                                   .remove = group_remove};
+const struct api_rules api_rules_security_group = {
+    .kind = &api_kind_security_group, .create = group_create, .update = group_update, .remove = group_remove};

@@ -62,9 +62,25 @@ static void vpc_create(struct api_txn *t AK_UNUSED, json_t *vpc, struct api_caus
         (void)api_set(vpc, "status.phase", json_string("Ready"));
 }
 
-static void vpc_update(struct api_txn *t AK_UNUSED, const json_t *old, json_t *vpc, struct api_causes *causes)
+static void vpc_update(struct api_txn *t, const json_t *old, json_t *vpc, struct api_causes *causes)
 {
+        const struct api_table_of_kind *ports = api_objects(t->core, &api_kind_port);
+        bool nat = json_is_true(api_at(vpc, "spec.sourceNAT"));
+
         forbid_change(old, vpc, "spec.cidr", causes);
+        if (api_causes_any(causes) || nat == json_is_true(api_at(old, "spec.sourceNAT")))
+                return;
+        for (size_t i = 0; i < ports->count; i++) {
+                const json_t *port = ports->items[i].object;
+                json_t *copy;
+
+                if (strcmp(api_namespace(port), api_namespace(vpc)) != 0 ||
+                    strcmp(api_text(port, "spec.vpc"), api_name(vpc)) != 0)
+                        continue;
+                copy = json_deep_copy(port);
+                (void)api_set(copy, "status.sourceNAT", json_boolean(nat));
+                (void)api_txn_put(t, &api_kind_port, copy);
+        }
 }
 
 static void vpc_remove(struct api_txn *t, const json_t *vpc, const json_t *options AK_UNUSED,
@@ -100,8 +116,9 @@ static void subnet_create(struct api_txn *t, json_t *subnet, struct api_causes *
 static void subnet_update(struct api_txn *t AK_UNUSED, const json_t *old, json_t *subnet,
                           struct api_causes *causes)
 {
-        static const char *const fixed[] = {"spec.vpc", "spec.cidr", "spec.gateway", "spec.dhcp", "spec.mtu"};
-        static const char *const filled_in[] = {"gateway", "dns", "dhcp", "mtu", NULL};
+        static const char *const fixed[] = {"spec.vpc",  "spec.cidr", "spec.gateway",
+                                            "spec.dhcp", "spec.mtu",  "spec.cidr6"};
+        static const char *const filled_in[] = {"gateway", "dns", "dhcp", "mtu", "cidr6", NULL};
 
         keep_filled_in(old, subnet, filled_in);
         for (size_t i = 0; i < AK_ARRAY_SIZE(fixed); i++)
@@ -141,15 +158,29 @@ static void port_create(struct api_txn *t, json_t *port, struct api_causes *caus
                 return;
         subnet = api_resolve_subnet(t, api_namespace(port), api_text(port, "spec.vpc"),
                                     api_text(port, "spec.subnet"), "spec", "spec.vpc", causes);
-        if (subnet)
-                api_allocate_port(t, port, subnet, "spec", false, causes);
+        if (!subnet || !api_port_quota(t, api_namespace(port)))
+                return;
+        api_allocate_port(t, port, subnet, "spec", false, causes);
+        if (!api_causes_any(causes))
+                api_groups_port(t, NULL, port, "spec", causes);
 }
 
-static void port_update(struct api_txn *t AK_UNUSED, const json_t *old, json_t *port,
-                        struct api_causes *causes)
+/* The groups of a port made for a NIC are the NIC's; a client that leaves them out means no change. */
+static void forbid_groups(const json_t *old, json_t *port, struct api_causes *causes)
 {
-        static const char *const filled_in[] = {"subnet",  "macAddress", "ipAddresses", "nodeName",
-                                                "boundTo", "slot",       "autoCreated", NULL};
+        static const char *const filled_in[] = {"securityGroups", NULL};
+
+        keep_filled_in(old, port, filled_in);
+        if (api_at(port, "spec.securityGroups") &&
+            !json_equal(api_at(port, "spec.securityGroups"), api_at(old, "spec.securityGroups")))
+                api_cause(causes, API_FORBIDDEN, "spec.securityGroups", NULL,
+                          "follow spec.nics[].securityGroups of the pod; change them there");
+}
+
+static void port_update(struct api_txn *t, const json_t *old, json_t *port, struct api_causes *causes)
+{
+        static const char *const filled_in[] = {"subnet", "macAddress",  "ipAddresses", "nodeName", "boundTo",
+                                                "slot",   "autoCreated", "ipv6Enabled", NULL};
         json_t *all = json_copy(json_object_get(old, "spec")), *unused;
         const char *key;
         char path[96];
@@ -163,6 +194,10 @@ static void port_update(struct api_txn *t AK_UNUSED, const json_t *old, json_t *
                         forbid_change(old, port, path, causes);
         }
         json_decref(all);
+        if (json_is_true(api_at(old, "spec.autoCreated")))
+                forbid_groups(old, port, causes);
+        if (!api_causes_any(causes))
+                api_groups_port(t, old, port, "spec", causes);
 }
 
 /* The only status that is taken: the node's word that nothing of the port is left there. */
@@ -192,8 +227,13 @@ static void port_status(struct api_txn *t, const json_t *old, json_t *port, stru
 static void port_remove(struct api_txn *t, const json_t *port, const json_t *options AK_UNUSED,
                         bool *finally AK_UNUSED)
 {
+        struct api_causes none = {0}; /* fewer members never come to more lines */
+
         if (strcmp(api_text(port, "status.phase"), "Unbound") != 0)
                 refuse_in_use(t, &api_kind_port, port, port);
+        else if (json_array_size(api_at(port, "metadata.finalizers")) == 0)
+                api_groups_port(t, port, NULL, "spec", &none);
+        api_causes_deinit(&none);
 }
 
 const struct api_rules api_rules_port = {.kind = &api_kind_port,
@@ -238,8 +278,12 @@ const struct api_rules api_rules_namespace = {
 
 const struct api_rules *api_rules_of(const struct api_kind *kind)
 {
-        static const struct api_rules *const all[] = {&api_rules_pod, &api_rules_vpc, &api_rules_subnet,
-                                                      &api_rules_port, &api_rules_namespace};
+        static const struct api_rules *const all[] = {&api_rules_pod,
+                                                      &api_rules_vpc,
+                                                      &api_rules_subnet,
+                                                      &api_rules_port,
+                                                      &api_rules_security_group,
+                                                      &api_rules_namespace};
         static const struct api_rules none = {0};
 
         for (size_t i = 0; i < AK_ARRAY_SIZE(all); i++)

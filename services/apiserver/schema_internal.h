@@ -52,4 +52,4 @@ const char *api_check_sha256(const char *value);
 int api_quantity_parse(const char *text, int64_t *milli);
 
 extern const struct api_kind api_kind_pod, api_kind_node, api_kind_namespace, api_kind_event;
-extern const struct api_kind api_kind_vpc, api_kind_subnet, api_kind_port;
+extern const struct api_kind api_kind_vpc, api_kind_subnet, api_kind_port, api_kind_security_group;

@@ -211,11 +211,21 @@ static void event_row(json_t *cells, const json_t *e, uint64_t real_us)
         add(cells, api_name(e));
 }
 
+static void add_number(json_t *cells, const json_t *number)
+{
+        char text[32];
+
+        (void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(number));
+        add(cells, text);
+}
+
 static void vpc_row(json_t *cells, const json_t *vpc, uint64_t real_us)
 {
         add(cells, api_name(vpc));
         add(cells, api_text(vpc, "spec.cidr"));
+        add(cells, api_text(vpc, "status.phase"));
         add_age(cells, vpc, real_us);
+        add(cells, json_is_true(api_at(vpc, "spec.sourceNAT")) ? "true" : "false");
 }
 
 static void subnet_row(json_t *cells, const json_t *subnet, uint64_t real_us)
@@ -225,6 +235,10 @@ static void subnet_row(json_t *cells, const json_t *subnet, uint64_t real_us)
         add(cells, api_text(subnet, "spec.cidr"));
         add(cells, api_text(subnet, "spec.gateway"));
         add_age(cells, subnet, real_us);
+        add_or_none(cells, api_text(subnet, "spec.cidr6"));
+        add(cells, json_is_true(api_at(subnet, "spec.dhcp")) ? "true" : "false");
+        add_number(cells, api_at(subnet, "spec.mtu"));
+        add_number(cells, api_at(subnet, "status.vni"));
 }
 
 static void port_row(json_t *cells, const json_t *port, uint64_t real_us)
@@ -244,6 +258,17 @@ static void port_row(json_t *cells, const json_t *port, uint64_t real_us)
         add(cells, api_text(port, "spec.vpc"));
         add(cells, api_text(port, "spec.subnet"));
         add_or_none(cells, api_text(port, "spec.nodeName"));
+        join(api_at(port, "spec.securityGroups"), text, sizeof(text));
+        add(cells, text);
+}
+
+static void group_row(json_t *cells, const json_t *group, uint64_t real_us)
+{
+        add(cells, api_name(group));
+        (void)json_array_append_new(cells,
+                                    json_integer((json_int_t)json_array_size(api_at(group, "spec.rules"))));
+        add_age(cells, group, real_us);
+        add_or_none(cells, api_text(group, "spec.description"));
 }
 
 struct row_of_kind {
@@ -254,9 +279,14 @@ struct row_of_kind {
 static json_t *cells_of(const struct api_kind *kind, const json_t *object, uint64_t real_us)
 {
         static const struct row_of_kind rows[] = {
-            {&api_kind_pod, pod_row},     {&api_kind_node, node_row}, {&api_kind_namespace, namespace_row},
-            {&api_kind_event, event_row}, {&api_kind_vpc, vpc_row},   {&api_kind_subnet, subnet_row},
+            {&api_kind_pod, pod_row},
+            {&api_kind_node, node_row},
+            {&api_kind_namespace, namespace_row},
+            {&api_kind_event, event_row},
+            {&api_kind_vpc, vpc_row},
+            {&api_kind_subnet, subnet_row},
             {&api_kind_port, port_row},
+            {&api_kind_security_group, group_row},
         };
         json_t *cells = json_array();
 

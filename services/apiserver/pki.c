@@ -32,7 +32,9 @@ struct leaf {
         const char *file; /* FILE.crt, FILE.key */
         const char *common_name, *organization;
         const char *purpose;
-        const char *const *names; /* NULL = no subject alternative names */
+        const char *const *names;         /* NULL = no subject alternative names */
+        const char *const *organizations; /* further ones, NULL = none */
+        unsigned int days;                /* 0 = LEAF_DAYS */
 };
 
 static int tls_error(char error[PKI_ERROR_SIZE], int rc, const char *doing, const char *what)
@@ -119,7 +121,7 @@ static int set_key_ids(gnutls_x509_crt_t crt, gnutls_x509_crt_t issuer)
 static int fill(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const struct leaf *leaf,
                 const struct ca *ca, time_t now)
 {
-        time_t days = ca ? LEAF_DAYS : CA_DAYS;
+        time_t days = !ca ? CA_DAYS : leaf->days ? leaf->days : LEAF_DAYS;
         unsigned int usage =
             ca ? GNUTLS_KEY_DIGITAL_SIGNATURE : GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN;
         int rc = gnutls_x509_crt_set_version(crt, 3);
@@ -132,6 +134,8 @@ static int fill(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const struct l
                 rc = gnutls_x509_crt_set_expiration_time(crt, now + days * DAY);
         if (rc >= 0)
                 rc = set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, leaf->organization);
+        for (const char *const *o = leaf->organizations; rc >= 0 && o && *o; o++)
+                rc = set_name(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, *o);
         if (rc >= 0)
                 rc = set_name(crt, GNUTLS_OID_X520_COMMON_NAME, leaf->common_name);
         if (rc >= 0)
@@ -171,25 +175,32 @@ static int make(const struct leaf *leaf, const struct ca *ca, time_t now, gnutls
 
 /* ---- files ---- */
 
+static int pair_to_text(const char *file, gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, char **crt_text,
+                        char **key_text, char error[PKI_ERROR_SIZE])
+{
+        gnutls_datum_t datum;
+        int rc = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN, &datum);
+
+        if (rc < 0)
+                return tls_error(error, rc, "export the key of", file);
+        *key_text = datum_to_text(&datum);
+        rc = gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &datum);
+        if (rc < 0)
+                return tls_error(error, rc, "export the certificate", file);
+        *crt_text = datum_to_text(&datum);
+        return *key_text && *crt_text ? 0 : -ENOMEM;
+}
+
 static int write_pair(const char *dir, const char *file, gnutls_x509_crt_t crt, gnutls_x509_privkey_t key,
                       char error[PKI_ERROR_SIZE])
 {
         AK_AUTOFREE char *crt_text = NULL;
         AK_AUTOFREE char *key_text = NULL;
-        gnutls_datum_t datum;
         char name[64];
-        int rc;
+        int rc = pair_to_text(file, crt, key, &crt_text, &key_text, error);
 
-        rc = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN, &datum);
         if (rc < 0)
-                return tls_error(error, rc, "export the key of", file);
-        key_text = datum_to_text(&datum);
-        rc = gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &datum);
-        if (rc < 0)
-                return tls_error(error, rc, "export the certificate", file);
-        crt_text = datum_to_text(&datum);
-        if (!key_text || !crt_text)
-                return -ENOMEM;
+                return rc;
         (void)snprintf(name, sizeof(name), "%s.key", file);
         rc = pki_write_file(dir, name, key_text, error);
         gnutls_memset(key_text, 0, strlen(key_text));
@@ -472,13 +483,13 @@ static char *base64(const char *text)
         return gnutls_base64_encode2(&in, &out) < 0 ? NULL : datum_to_text(&out);
 }
 
-static int write_kubeconfig(const struct pki *pki, const char *file, const char *user, const char *url,
-                            const char *cert, const char *key, char error[PKI_ERROR_SIZE])
+static int make_kubeconfig(const char *ca, const char *user, const char *url, const char *cert,
+                           const char *key, char **out)
 {
-        AK_AUTOFREE char *ca64 = base64(pki->ca_cert);
+        AK_AUTOFREE char *ca64 = base64(ca);
         AK_AUTOFREE char *cert64 = base64(cert);
         AK_AUTOFREE char *key64 = base64(key);
-        AK_AUTOFREE char *text = NULL;
+        char *text = NULL;
 
         if (!ca64 || !cert64 || !key64)
                 return -ENOMEM;
@@ -501,11 +512,19 @@ static int write_kubeconfig(const struct pki *pki, const char *file, const char 
                      "    cluster: alkaid\n"
                      "    user: %s\n"
                      "current-context: alkaid\n",
-                     url, ca64, user, cert64, key64, user) < 0) {
-                text = NULL;
+                     url, ca64, user, cert64, key64, user) < 0)
                 return -ENOMEM;
-        }
-        return pki_write_file(pki->dir, file, text, error);
+        *out = text;
+        return 0;
+}
+
+static int write_kubeconfig(const struct pki *pki, const char *file, const char *user, const char *url,
+                            const char *cert, const char *key, char error[PKI_ERROR_SIZE])
+{
+        AK_AUTOFREE char *text = NULL;
+        int rc = make_kubeconfig(pki->ca_cert, user, url, cert, key, &text);
+
+        return rc < 0 ? rc : pki_write_file(pki->dir, file, text, error);
 }
 
 int pki_write_kubeconfigs(const struct pki *pki, const char *url, char error[PKI_ERROR_SIZE])
@@ -517,4 +536,115 @@ int pki_write_kubeconfigs(const struct pki *pki, const char *url, char error[PKI
                 rc = write_kubeconfig(pki, "node.kubeconfig", "node", url, pki->node_cert, pki->node_key,
                                       error);
         return rc;
+}
+
+/* ---- further clients ---- */
+
+bool pki_name_valid(const char *name)
+{
+        size_t len = strlen(name);
+
+        return len > 0 && len <= 253 &&
+               strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:_@-") == len;
+}
+
+static bool subject_valid(const struct pki_subject *s)
+{
+        size_t n = 0;
+
+        for (; s->groups && s->groups[n]; n++) {
+                if (!pki_name_valid(s->groups[n]))
+                        return false;
+        }
+        return n <= PKI_MAX_GROUPS && pki_name_valid(s->user) && s->days >= 1 && s->days <= CA_DAYS;
+}
+
+/* The CA as it is; load_ca() would make one. */
+static int open_ca(const char *dir, time_t now, struct ca *ca, char **crt_text, char error[PKI_ERROR_SIZE])
+{
+        const struct pki_config config = {.dir = dir, .now = now};
+        AK_AUTOFREE char *crt = NULL;
+        AK_AUTOFREE char *key = NULL;
+        int rc = read_pair(dir, "ca", &crt, &key, error);
+
+        if (rc == 0)
+                rc = parse_ca(crt, key, &config, ca, error);
+        if (key)
+                gnutls_memset(key, 0, strlen(key));
+        if (rc == 0)
+                *crt_text = AK_STEAL(crt);
+        return rc;
+}
+
+static int issue(const struct ca *ca, const char *ca_text, const struct pki_subject *subject, const char *url,
+                 time_t now, char **out, char error[PKI_ERROR_SIZE])
+{
+        const struct leaf leaf = {.common_name = subject->user,
+                                  .purpose = GNUTLS_KP_TLS_WWW_CLIENT,
+                                  .organizations = subject->groups,
+                                  .days = subject->days};
+        AK_AUTOFREE char *crt_text = NULL;
+        AK_AUTOFREE char *key_text = NULL;
+        OWN_CRT crt = NULL;
+        OWN_KEY key = NULL;
+        int rc = make(&leaf, ca, now, &crt, &key);
+
+        if (rc < 0)
+                return tls_error(error, rc, "make a certificate for", subject->user);
+        rc = pair_to_text(subject->user, crt, key, &crt_text, &key_text, error);
+        if (rc == 0)
+                rc = make_kubeconfig(ca_text, subject->user, url, crt_text, key_text, out);
+        if (key_text)
+                gnutls_memset(key_text, 0, strlen(key_text));
+        return rc;
+}
+
+int pki_issue(const char *dir, const struct pki_subject *subject, const char *url, time_t now, char **out,
+              char error[PKI_ERROR_SIZE])
+{
+        AK_AUTOFREE char *ca_text = NULL;
+        struct ca ca = {0};
+        int rc;
+
+        if (!subject_valid(subject)) {
+                (void)snprintf(
+                    error, PKI_ERROR_SIZE,
+                    "user and groups (16 at most) must be of letters, digits and .:_@-, and days from "
+                    "1 to %d",
+                    CA_DAYS);
+                return -EINVAL;
+        }
+        rc = open_ca(dir, now, &ca, &ca_text, error);
+        if (rc == 0)
+                rc = issue(&ca, ca_text, subject, url, now, out, error);
+        if (ca.crt)
+                gnutls_x509_crt_deinit(ca.crt);
+        if (ca.key)
+                gnutls_x509_privkey_deinit(ca.key);
+        return rc;
+}
+
+static char *dn_part(gnutls_x509_crt_t crt, const char *oid, unsigned int index)
+{
+        char text[256];
+        size_t size = sizeof(text);
+
+        return gnutls_x509_crt_get_dn_by_oid(crt, oid, index, 0, text, &size) >= 0 ? strndup(text, size)
+                                                                                   : NULL;
+}
+
+int pki_subject_of(const char *crt_pem, char **user, char *groups[PKI_MAX_GROUPS + 1])
+{
+        OWN_CRT crt = NULL;
+        char *name;
+
+        if (import_crt(crt_pem, &crt) < 0)
+                return -EBADMSG;
+        name = dn_part(crt, GNUTLS_OID_X520_COMMON_NAME, 0);
+        if (!name)
+                return -EBADMSG;
+        for (unsigned int i = 0; i <= PKI_MAX_GROUPS; i++)
+                groups[i] = i < PKI_MAX_GROUPS ? dn_part(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, i) : NULL;
+        *user = name;
+        return 0;
 }

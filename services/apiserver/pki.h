@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -44,6 +45,25 @@ void pki_deinit(struct pki *pki);
 
 /* Writes admin.kubeconfig and node.kubeconfig for the server at `url`. */
 int pki_write_kubeconfigs(const struct pki *pki, const char *url, char error[PKI_ERROR_SIZE]);
+
+/* Whom a further client certificate is for. */
+struct pki_subject {
+        const char *user;          /* CN */
+        const char *const *groups; /* O's; NULL-terminated, may be NULL */
+        unsigned int days;         /* 1..3650 */
+};
+/* Letters, digits and ".:_@-", 1 to 253 of them: what CN and O may be here. */
+bool pki_name_valid(const char *name);
+/*
+ * Signs a certificate with the CA of `dir` and makes a kubeconfig (malloc'd) for the server at `url`. 0,
+ * -EINVAL, -ENOENT (no CA there: it is not made), …; error names file and remedy.
+ */
+int pki_issue(const char *dir, const struct pki_subject *subject, const char *url, time_t now, char **out,
+              char error[PKI_ERROR_SIZE]);
+/* CN and O's of a certificate (PEM); malloc'd. `groups` has room for PKI_MAX_GROUPS and the NULL after them.
+ */
+#define PKI_MAX_GROUPS 16
+int pki_subject_of(const char *crt_pem, char **user, char *groups[PKI_MAX_GROUPS + 1]);
 
 /* Makes a directory (and its parents) with mode 0700 where absent; -EPERM where others may write to it. */
 int pki_make_dir(const char *path, char error[PKI_ERROR_SIZE]);

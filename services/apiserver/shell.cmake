@@ -12,10 +12,13 @@ add_library(api_kube_pb STATIC ${_kube_pb}.c)
 target_include_directories(api_kube_pb PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
 target_link_libraries(api_kube_pb PUBLIC PkgConfig::ALKAID_protobuf_c)
 
+# Certificates, for the server and for `alkaidctl cert`.
+alkaid_library(api_pki SOURCES pki.c pki_file.c DEPS ak_common alkaid_dep::gnutls)
+
 alkaid_library(api_shell
-  SOURCES attach.c access.c auth.c auth_files.c commit.c console.c docs.c event.c handle.c handle_review.c http.c options.c pki.c pki_file.c podlog.c
+  SOURCES attach.c access.c auth.c auth_files.c commit.c console.c docs.c event.c handle.c handle_review.c http.c options.c podlog.c
           protobuf.c rest.c rest_body.c server.c store_sqlite.c watch.c websocket.c
-  DEPS api_reviews api_kube_pb ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
+  DEPS api_pki api_reviews api_kube_pb ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
        alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay)
 
 if(TARGET api_core AND TARGET api_openapi)

@@ -61,7 +61,13 @@ static void test_plain_discovery(void **state AK_UNUSED)
             groups,
             "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[{\"name\":\"vpc.alkaid.io\","
             "\"versions\":[{\"groupVersion\":\"vpc.alkaid.io/v1\",\"version\":\"v1\"}],"
-            "\"preferredVersion\":{\"groupVersion\":\"vpc.alkaid.io/v1\",\"version\":\"v1\"}}]}");
+            "\"preferredVersion\":{\"groupVersion\":\"vpc.alkaid.io/v1\",\"version\":\"v1\"}},"
+            "{\"name\":\"authentication.k8s.io\",\"versions\":[{\"groupVersion\":\"authentication.k8s.io/"
+            "v1\",\"version\":\"v1\"}],\"preferredVersion\":{\"groupVersion\":\"authentication.k8s.io/"
+            "v1\",\"version\":\"v1\"}},"
+            "{\"name\":\"authorization.k8s.io\",\"versions\":[{\"groupVersion\":\"authorization.k8s.io/"
+            "v1\",\"version\":\"v1\"}],\"preferredVersion\":{\"groupVersion\":\"authorization.k8s.io/"
+            "v1\",\"version\":\"v1\"}}]}");
         assert_string_equal(json_string_value(at(group, "kind", NULL)), "APIGroup");
         assert_null(api_discovery_group("apps"));
         assert_null(api_discovery_group(""));

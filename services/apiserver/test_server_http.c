@@ -238,7 +238,17 @@ static void test_node_rights(void **state)
         } cases[] = {
             {"GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode1", NULL, 200},
             {"GET", "/api/v1/namespaces", NULL, 200},
-            {"GET", "/apis/vpc.alkaid.io/v1/ports", NULL, 200},
+            {"GET", "/api/v1/pods?fieldSelector=a%3Db,spec.nodeName%3D%3Dnode1", NULL, 200},
+            {"GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode11", NULL, 403},
+            {"GET", "/api/v1/pods?fieldSelector=spec.nodeName!%3Dnode1", NULL, 403},
+            {"GET", "/api/v1/pods?watch=1", NULL, 403},
+            {"GET", PODS "/other", NULL, 403},
+            {"GET", PODS "/none", NULL, 404},
+            {"PATCH", PODS "/other/status", "{\"status\":{}}", 403},
+            {"DELETE", PODS "/other", NULL, 403},
+            {"GET", "/apis/vpc.alkaid.io/v1/ports", NULL, 403},
+            {"GET", "/apis/vpc.alkaid.io/v1/ports?fieldSelector=spec.nodeName%3Dnode1", NULL, 200},
+            {"GET", "/apis/vpc.alkaid.io/v1/vpcs", NULL, 200},
             {"GET", "/openapi/v3", NULL, 200},
             {"POST", PODS, "{\"metadata\":{\"name\":\"x\"}}", 403},
             {"PATCH", PODS "/a", "{}", 403},
@@ -255,7 +265,8 @@ static void test_node_rights(void **state)
             {"GET", PODS "/a/attach", NULL, 403},
         };
 
-        create_pod(*state, "a", "n");
+        create_pod(*state, "a", "node1");
+        create_pod(*state, "other", "node11");
         for (size_t i = 0; i < AK_ARRAY_SIZE(cases); i++) {
                 struct reply r;
 

@@ -65,7 +65,7 @@ static void test_selector_borders(void **state)
         struct watch w;
 
         put(*state, "POST", "a", "other");
-        watch_open(&w, *state, AS_NODE,
+        watch_open(&w, *state, AS_ADMIN,
                    "/api/v1/pods?watch=1&resourceVersion=1&fieldSelector=spec.nodeName%3Dmine", NULL);
         put(*state, "PUT", "a", "mine");
         put(*state, "PUT", "a", "mine");

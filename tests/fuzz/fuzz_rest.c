@@ -10,11 +10,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void use(const struct rest_request *r)
 {
-        static const char *const groups[] = {AUTH_NODES, NULL};
+        static const char *const groups[] = {ACCESS_NODES, NULL};
         const struct api_user user = {"system:node:n", groups};
         char text[600];
 
-        if (r->api.kind && !auth_allowed(&user, r, r->api.name))
+        if (r->api.kind && !auth_allowed(NULL, &user, r, r->api.name))
                 auth_refusal(&user, r, text, sizeof(text));
         if (strlen(r->api.name) > 253 || strchr(r->api.name, '/'))
                 __builtin_trap();

@@ -13,6 +13,8 @@ static const struct ctl_command commands[] = {
     {"replay", "feed a journal or a capture to a service's core, offline", ctl_replay_main},
     {"console", "attach the terminal to a VM's serial console", ctl_console_main},
     {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},
+    {"cert", "issue and renew client certificates, as kubeconfigs", ctl_cert_main},
+    {"token", "issue bearer tokens", ctl_token_main},
 };
 
 static void usage(FILE *out)

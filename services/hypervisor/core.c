@@ -353,6 +353,7 @@ static struct hv_vm *on_port_status(struct hv_core *core, const struct ak_messag
         store(core, &nic->port, m);
         if (!nic->name[0])
                 HV_COPY(nic->name, port->nic);
+        hv_nic_tap_heard(core, vm, nic);
         return vm;
 }
 
@@ -544,6 +545,7 @@ static void on_lifecycle(struct hv_core *core, const struct hv_event *event)
                 return;
         switch (event->lifecycle) {
         case HV_LIFECYCLE_REBOOTED:
+                vm->guest_up = false;
                 for (size_t i = 0; i < vm->nic_count; i++)
                         hv_nic_rebooted(core, vm->nics[i]);
                 return;

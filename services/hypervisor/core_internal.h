@@ -29,6 +29,12 @@ struct hv_nic {
         enum hv_op op;           /* attach, detach or set_link under way */
         uint64_t op_id;
         uint64_t attach_took_us;
+        uint64_t attach_ifindex; /* of the host's device that it is being plugged with */
+
+        /* Is the host's device still the one that it was plugged with? (core_tap.c) */
+        unsigned tap_signs;   /* that it is not */
+        uint64_t tap_look_us; /* look again at; 0 = no need */
+        bool replace;         /* it has to leave and come back */
 
         /* Attach: the last key tried, and how it failed. */
         struct hv_key attach_tried;
@@ -75,6 +81,7 @@ struct hv_vm {
         enum hv_domain_state state;
         char uuid[37], accel[16];
         uint64_t started_us, nic_slots, live_generation;
+        bool guest_up; /* its drivers have touched a NIC since it (re)booted */
 
         enum hv_op op; /* start, shutdown, destroy, suspend, resume, cleanup */
         uint64_t op_id;
@@ -160,6 +167,16 @@ void hv_nic_rebooted(struct hv_core *core, struct hv_nic *nic);
 void hv_nic_answer_lost(struct hv_core *core, struct hv_nic *nic);
 void hv_nic_removal_failed(struct hv_core *core, struct hv_nic *nic);
 uint64_t hv_nic_deadline(const struct hv_core *core, const struct hv_vm *vm, const struct hv_nic *nic);
+
+/* core_tap.c */
+uint64_t hv_nic_port_ifindex(const struct hv_nic *nic);
+void hv_nic_tap_forget(struct hv_nic *nic);
+/* It may be that what the guest sends goes nowhere. */
+bool hv_nic_tap_doubtful(const struct hv_nic *nic);
+/* port.status has changed; a look at the host; time has passed. */
+void hv_nic_tap_heard(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic);
+void hv_nic_tap_seen(struct hv_core *core, struct hv_nic *nic, const struct hv_live_nic *live);
+void hv_nic_tap_advance(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic);
 
 /* core_status.c */
 void hv_status_publish(struct hv_core *core, struct hv_vm *vm, bool again);

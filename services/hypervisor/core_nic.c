@@ -22,6 +22,7 @@
 #define PROBE_IDLE     HV_US(5)
 #define ASK_AGAIN      HV_US(6) /* an earlier repeat of an unplug request can cancel it */
 #define LOOK_EVERY     HV_US(5) /* at the live XML, while a removal is awaited */
+#define BOOT_FACTOR    3        /* how much longer a guest that boots may take */
 
 /* ------------------------------------------------------------------ wishes */
 
@@ -119,8 +120,10 @@ static void attach(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
         if (spec_refused(vm, nic, &spec))
                 return;
         a = emit_nic_op(core, vm, nic, HV_OP_ATTACH);
-        if (a)
-                a->nic = spec;
+        if (!a)
+                return;
+        a->nic = spec;
+        nic->attach_ifindex = hv_nic_port_ifindex(nic);
 }
 
 static const char *attach_reason(enum hv_error error)
@@ -162,11 +165,16 @@ static void attach_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *n
 
 void hv_nic_plugged(struct hv_core *core, struct hv_nic *nic, const struct hv_live_nic *live)
 {
+        uint64_t ifindex = nic->in_domain ? nic->live.ifindex : nic->attach_ifindex;
+
         nic->live = *live;
+        if (!live->ifindex)
+                nic->live.ifindex = ifindex;
         nic->attach_failed = nic->lost = false;
         if (nic->in_domain)
                 return;
         nic->in_domain = true;
+        hv_nic_tap_forget(nic);
         nic->bound = nic->driver_failed = nic->guest_late = false;
         nic->detach_asked = nic->lowered = false;
         nic->detach_again_us = 0;
@@ -220,6 +228,7 @@ static void probe_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *ni
         if (result->head.error == HV_ERROR_NO_DEVICE || result->head.error == HV_ERROR_NO_DOMAIN)
                 hv_inspect(core, vm);
         if (result->head.error == HV_OK) {
+                vm->guest_up = vm->guest_up || result->head.virtio_status;
                 nic->driver_failed = result->head.virtio_status & HV_VIRTIO_FAILED;
                 nic->bound = !nic->driver_failed && (result->head.virtio_status & HV_VIRTIO_DRIVER_OK);
         }
@@ -243,14 +252,15 @@ void hv_nic_rebooted(struct hv_core *core, struct hv_nic *nic)
         nic->probe_id = 0;
 }
 
-static uint64_t guest_deadline(const struct hv_core *core, const struct hv_nic *nic)
+/* A guest whose drivers have not touched any NIC yet is taken to be booting. */
+static uint64_t guest_deadline(const struct hv_core *core, const struct hv_vm *vm, const struct hv_nic *nic)
 {
-        return nic->plugged_us + core->config.guest_wait_us;
+        return nic->plugged_us + core->config.guest_wait_us * (vm->guest_up ? 1 : BOOT_FACTOR);
 }
 
 static void check_guest_late(struct hv_core *core, const struct hv_vm *vm, struct hv_nic *nic)
 {
-        if (!nic->bound && vm->state == HV_DOMAIN_RUNNING && core->now_us >= guest_deadline(core, nic))
+        if (!nic->bound && vm->state == HV_DOMAIN_RUNNING && core->now_us >= guest_deadline(core, vm, nic))
                 nic->guest_late = true;
 }
 
@@ -418,6 +428,7 @@ void hv_nic_gone(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
         nic->op = HV_OP_NONE;
         nic->op_id = 0;
         nic->link_tried.set = nic->detach_tried.set = false;
+        hv_nic_tap_forget(nic);
         hv_fault_set(&nic->detach_fault, "", "");
 }
 
@@ -425,10 +436,11 @@ void hv_nic_gone(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
 
 static void advance_plugged(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
 {
-        if (nic->detach_asked && hv_nic_wanted(vm, nic))
+        hv_nic_tap_advance(core, vm, nic);
+        if (nic->detach_asked && hv_nic_wanted(vm, nic) && !nic->replace)
                 reconsider(core, nic);
         check_guest_late(core, vm, nic);
-        if (hv_nic_unwanted(vm, nic) && nic->op == HV_OP_NONE)
+        if ((hv_nic_unwanted(vm, nic) || nic->replace) && nic->op == HV_OP_NONE)
                 detach(core, vm, nic);
         if (nic->detach_asked && nic->op == HV_OP_NONE) {
                 lower_link(core, vm, nic);
@@ -499,6 +511,8 @@ uint64_t hv_nic_deadline(const struct hv_core *core, const struct hv_vm *vm, con
 
         if (!core->connected || !vm->known || !nic->in_domain)
                 return at;
+        if (nic->tap_look_us)
+                at = at_most(at, nic->tap_look_us);
         if (nic->detach_asked) {
                 at = at_most(at, nic->inspect_at_us);
                 if (nic->detach_again_us)
@@ -508,6 +522,6 @@ uint64_t hv_nic_deadline(const struct hv_core *core, const struct hv_vm *vm, con
         if (!nic->bound && !nic->probe_id && vm->state == HV_DOMAIN_RUNNING)
                 at = at_most(at, nic->probe_at_us);
         if (!nic->bound && !nic->guest_late && vm->state == HV_DOMAIN_RUNNING)
-                at = at_most(at, guest_deadline(core, nic));
+                at = at_most(at, guest_deadline(core, vm, nic));
         return at;
 }

@@ -142,6 +142,7 @@ static void boot_nics(struct hv_vm *vm, struct hv_domain_spec *spec)
                 used[out->slot] = true;
                 spec->nic_count++;
                 hv_key_of_nic(nic, &nic->attach_tried);
+                nic->attach_ifindex = hv_nic_port_ifindex(nic);
                 nic->attach_failed = nic->lost = false;
                 nic->op = HV_OP_START;
         }
@@ -261,6 +262,7 @@ static void domain_gone(struct hv_core *core, struct hv_vm *vm)
         vm->state = HV_DOMAIN_NONE;
         vm->uuid[0] = '\0';
         vm->started_us = 0;
+        vm->guest_up = false;
         if (was) {
                 vm->ended = vm->stopping_crashed ? AK_VM_PHASE_CRASHED : AK_VM_PHASE_SHUTOFF;
                 vm->cleaned = false;
@@ -296,8 +298,10 @@ static void apply_nics(struct hv_core *core, struct hv_vm *vm, const struct hv_l
         for (size_t i = 0; i < live->nic_count; i++) {
                 struct hv_nic *nic = hv_vm_get_nic(core, vm, live->nics[i].port_id);
 
-                if (nic)
-                        hv_nic_plugged(core, nic, &live->nics[i]);
+                if (!nic)
+                        continue;
+                hv_nic_plugged(core, nic, &live->nics[i]);
+                hv_nic_tap_seen(core, nic, &live->nics[i]);
         }
         for (size_t i = 0; i < vm->nic_count; i++) {
                 struct hv_nic *nic = vm->nics[i];

@@ -93,7 +93,8 @@ void rig_nic_diff(struct rig *rig, const char *port, enum ak_nic_wanted wanted, 
         give(rig, m);
 }
 
-void rig_port(struct rig *rig, const char *port, enum ak_port_state state, uint64_t slot, uint64_t generation)
+static void port_says(struct rig *rig, const char *port, enum ak_port_state state, uint64_t slot,
+                      uint64_t generation, uint64_t ifindex)
 {
         struct ak_message *m = ak_message_new(ak_message_port_status);
         struct ak_port_status *p = &m->port_status;
@@ -105,7 +106,18 @@ void rig_port(struct rig *rig, const char *port, enum ak_port_state state, uint6
         p->slot = slot;
         p->generation = generation;
         p->mtu = 1450;
+        p->ifindex = ifindex;
         give(rig, m);
+}
+
+void rig_port(struct rig *rig, const char *port, enum ak_port_state state, uint64_t slot, uint64_t generation)
+{
+        port_says(rig, port, state, slot, generation, 0);
+}
+
+void rig_port_on(struct rig *rig, const char *port, uint64_t slot, uint64_t generation, uint64_t ifindex)
+{
+        port_says(rig, port, AK_PORT_READY, slot, generation, ifindex);
 }
 
 void rig_answer(struct rig *rig, const struct hv_action *call, enum hv_error error, uint64_t virtio_status,

@@ -81,7 +81,11 @@ HV_ENUMS(HV_ENUM)
         F(BOOL, link_down, 0, 0, OPTIONAL, "")
 
 /* A NIC as the live domain has it. */
-#define HV_LIVE_NIC_FIELDS(F) HV_NIC_SPEC_FIELDS(F) F(STR, pci_address, 31, 0, OPTIONAL, "0000:01:00.0")
+#define HV_LIVE_NIC_FIELDS(F)                                                                                \
+        HV_NIC_SPEC_FIELDS(F)                                                                                \
+        F(STR, pci_address, 31, 0, OPTIONAL, "0000:01:00.0")                                                 \
+        F(U64, ifindex, INT32_MAX, 0, OPTIONAL, "of the host's device of that name; 0 = not to be seen")     \
+        F(BOOL, tap_idle, 0, 0, OPTIONAL, "nobody has that device open: it is not the one that QEMU has")
 
 #define HV_LIVE_DOMAIN_FIELDS(F)                                                                             \
         F(STR, pod_uid, AK_LEN_UID, 0, REQUIRED, "")                                                         \

@@ -435,13 +435,19 @@ static void schedule(struct watcher_core *core, struct watcher_nic *nic, uint64_
         nic->retry_us = from_us + (delay > least_us ? delay : least_us);
 }
 
+/* A device that is wanted is asked for only to be plugged anew, which began when that was reported. */
+static uint64_t asked_since(const struct watcher_core *core, const struct watcher_nic *nic)
+{
+        return nic->wish->nic_diff.wanted == AK_NIC_WANTED_PRESENT ? core->now : nic->asked_us;
+}
+
 static void retry(struct watcher_core *core, struct watcher_vm *vm, struct watcher_nic *nic,
                   const struct watcher_verdict *v)
 {
         if (v->failed)
                 schedule(core, nic, core->now, 0);
         else if (v->asking)
-                schedule(core, nic, nic->asked_us, core->config.reask_us);
+                schedule(core, nic, asked_since(core, nic), core->config.reask_us);
         else
                 nic->retry_us = 0;
         if (!nic->retry_us)
@@ -474,7 +480,8 @@ static void repeat(struct watcher_core *core, struct watcher_vm *vm, struct watc
 static void tell(struct watcher_core *core, struct watcher_vm *vm, struct watcher_nic *nic)
 {
         bool wanted = nic->wish && nic->wish->nic_diff.wanted == AK_NIC_WANTED_PRESENT;
-        bool stuck = nic->state == W_FAILED || strncmp(nic->reason, "Guest", 5) == 0;
+        bool stuck = nic->state == W_FAILED || strncmp(nic->reason, "Guest", 5) == 0 ||
+                     strcmp(nic->reason, "TapLost") == 0;
         if (nic->state == W_READY && !nic->was_ready) {
                 nic->was_ready = true;
                 watcher_event_post(core, vm, false, "DeviceAttached", "NIC %s (%s) is ready in the guest",

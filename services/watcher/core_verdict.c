@@ -65,6 +65,13 @@ static struct watcher_verdict waiting_for_guest(const struct watcher_core *core,
         return progress("WaitingForGuest", "the guest's driver has not taken the device yet");
 }
 
+static struct watcher_verdict said(const struct ak_nic_status *report, const char *reason,
+                                   const char *message)
+{
+        bool given = report->reason[0] != '\0';
+        return progress(given ? report->reason : reason, given ? report->message : message);
+}
+
 static struct watcher_verdict present_in_vm(const struct watcher_core *core, const struct watcher_vm *vm,
                                             const struct watcher_nic *nic)
 {
@@ -79,14 +86,17 @@ static struct watcher_verdict present_in_vm(const struct watcher_core *core, con
         }
         switch (report->state) {
         case AK_NIC_ATTACHING:
-                return progress("Attaching", "");
+                return said(report, "Attaching", "");
         case AK_NIC_WAITING_FOR_GUEST:
                 return waiting_for_guest(core, nic);
         case AK_NIC_READY:
                 return (struct watcher_verdict){
                     .state = W_READY, .reason = "Ready", .message = "", .settled = true};
         case AK_NIC_DETACHING:
-                return progress("Detaching", "an earlier removal has not ended yet");
+                /* With a reason: the device has to leave before it can come back. */
+                v = said(report, "Detaching", "an earlier removal has not ended yet");
+                v.asking = report->reason[0] != '\0';
+                return v;
         case AK_NIC_FAILED:
                 /* In the VM although not usable: trying again would not help the guest; it is watched. */
                 v = failure(report->reason, report->message, report->device_alias[0] == '\0');

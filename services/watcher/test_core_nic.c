@@ -348,6 +348,30 @@ static void a_device_taken_behind_our_back_is_put_back(void **state)
         assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
 }
 
+static void a_device_that_has_to_be_plugged_anew_is_asked_for(void **state)
+{
+        (void)state;
+        running(true);
+        world_advance(&w, 30 * SEC);
+        uint64_t attempt = world_nic_wish(&w, UID_A, PORT(1))->attempt;
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_ATTACHING, "TapLost");
+        assert_nic(&w, UID_A, "eth1", "InProgress", "TapLost");
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_DETACHING, "TapLost");
+        assert_int_equal(world_events(&w, "FailedAttachDevice"), 1);
+        world_advance(&w, 5 * SEC); /* an earlier repeat can cancel the removal */
+        assert_int_equal(world_nic_wish(&w, UID_A, PORT(1))->attempt, attempt);
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_DETACHING, "GuestNotResponding");
+        world_advance(&w, 2 * SEC);
+        assert_int_equal(world_nic_wish(&w, UID_A, PORT(1))->attempt, attempt + 1);
+        world_port_says(&w, UID_A, PORT(1), AK_PORT_READY, "");
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_DETACHING, "GuestNotResponding");
+        world_advance(&w, SEC);
+        assert_nic(&w, UID_A, "eth1", "InProgress", "GuestNotResponding");
+        world_plug(&w, UID_A, PORT(1));
+        assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
+        assert_int_equal(world_nic_wish(&w, UID_A, PORT(1))->wanted, AK_NIC_WANTED_PRESENT);
+}
+
 static void link_flip_does_not_leave_ready(void **state)
 {
         (void)state;
@@ -731,6 +755,7 @@ int main(void)
             T(entries_reordered_nothing_happens),
             T(objects_may_come_in_any_order),
             T(a_device_taken_behind_our_back_is_put_back),
+            T(a_device_that_has_to_be_plugged_anew_is_asked_for),
             T(link_flip_does_not_leave_ready),
             T(old_reports_override_nothing),
             T(transition_time_moves_with_the_state_only),

@@ -46,7 +46,7 @@ struct world {
         zhashx_t *released;               /* port ID -> "": accepted as Released */
         size_t publishes, status_writes, event_writes;
         size_t complaints; /* logged about writes that the API refused */
-        bool faults; /* answer by chance */
+        bool faults;       /* answer by chance */
         uint64_t chance;
         bool hold;    /* leave calls unanswered until world_answer_all() */
         bool offline; /* answer RETRY to everything */

@@ -393,6 +393,8 @@ enum hv_error hv_libvirt_describe(const struct hv_driver *d, virDomainPtr domain
         }
         if (live)
                 live->head.state = state;
+        for (size_t i = 0; live && i < live->nic_count; i++)
+                hv_libvirt_tap_look(&live->nics[i]);
         *out = AK_STEAL(live);
         return HV_OK;
 }

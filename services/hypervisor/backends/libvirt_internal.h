@@ -48,6 +48,9 @@ virConnectPtr hv_libvirt_open(const struct hv_driver *d);
 enum hv_error hv_libvirt_describe(const struct hv_driver *d, virDomainPtr domain, struct hv_live_domain **out,
                                   char *text);
 
+/* libvirt_tap.c: `ifindex` and `tap_idle`; left as they are where the host does not show the device. */
+void hv_libvirt_tap_look(struct hv_live_nic *nic);
+
 /* libvirt_vm.c, libvirt_console.c */
 struct hv_driver_vm *hv_libvirt_vm_open(struct hv_driver *d, const char *pod_uid);
 struct hv_driver_vm *hv_libvirt_vm_close(struct hv_driver_vm *vm);

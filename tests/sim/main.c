@@ -17,7 +17,6 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/options.h"
-#include "libcommon/planted.h"
 #include "tests/sim/sim.h"
 
 #define SKIP_MAX    UINT64_C(100000) /* the greatest number in --skip */
@@ -26,7 +25,7 @@
 struct sim_options {
         uint64_t seeds, first, seed, jobs;
         bool verbose, keep;
-        char *skip, *plant;
+        char *skip, *expect;
 };
 
 #define AT(member) offsetof(struct sim_options, member)
@@ -69,11 +68,11 @@ static const struct ak_option options[] = {
      .offset = AT(keep),
      .def = "false",
      .help = "print a failing seed as it is"},
-    {.name = "plant",
+    {.name = "expect",
      .type = AK_OPT_STRING,
-     .offset = AT(plant),
+     .offset = AT(expect),
      .def = "",
-     .help = "alkaid-sim-planted: run with this bug in"},
+     .help = "succeed as soon as a seed breaks this invariant (for programs with a bug planted)"},
 };
 
 static const struct ak_program program = {
@@ -204,10 +203,9 @@ static void explain(uint64_t seed, struct sim_skip *skip, bool keep)
         sim_print_trace(sim);
         for (size_t i = 0; i < sim->injected; i++)
                 left += !skip->out[i];
-        printf("seed %" PRIu64 " breaks %s: %s\nof %zu faults and acts %zu are needed; again: alkaid-sim%s%s "
-               "--trace --seed %" PRIu64 " --skip ",
-               seed, sim_invariant_name(sim->broken), sim->failure, injected, left,
-               ak_planted[0] ? "-planted --plant " : "", ak_planted, seed);
+        printf("seed %" PRIu64 " breaks %s: %s\nof %zu faults and acts %zu are needed; again: alkaid-sim --trace "
+               "--seed %" PRIu64 " --skip ",
+               seed, sim_invariant_name(sim->broken), sim->failure, injected, left, seed);
         skip_print(skip, sim->injected);
         printf("\n");
         sim_free(sim);
@@ -338,6 +336,25 @@ static int run_many(const struct sim_options *o)
         return bad || sum.failed || sum.done != o->seeds;
 }
 
+/* A checker that cannot fail checks nothing: some seed must find the bug that was planted. */
+static int run_until(const struct sim_options *o)
+{
+        for (uint64_t s = o->first; s < o->first + o->seeds; s++) {
+                struct sim *sim = sim_new(s, false, NULL);
+                bool found;
+
+                (void)sim_run(sim);
+                found = strcmp(sim_invariant_name(sim->broken), o->expect) == 0;
+                if (found)
+                        printf("seed %" PRIu64 " breaks %s: %s\n", s, o->expect, sim->failure);
+                sim_free(sim);
+                if (found)
+                        return 0;
+        }
+        printf("no seed from %" PRIu64 " on broke %s in %" PRIu64 " runs\n", o->first, o->expect, o->seeds);
+        return 1;
+}
+
 static void options_free(struct sim_options *o)
 {
         ak_options_deinit(&program, o);
@@ -352,9 +369,7 @@ int main(int argc, char **argv)
                 return code == AK_OPTIONS_DONE ? 0 : 2;
         (void)setvbuf(stdout, NULL, _IOLBF, 0);
         ak_log_init("sim", AK_LOG_ERROR);
-        if (o.plant[0] && !ak_plant(o.plant)) {
-                fprintf(stderr, "alkaid-sim: --plant %s: not a bug that is in this program\n", o.plant);
-                return 2;
-        }
+        if (o.expect[0])
+                return run_until(&o);
         return o.seed ? run_alone(&o) : run_many(&o);
 }

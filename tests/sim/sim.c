@@ -289,10 +289,11 @@ struct sim *sim_new(uint64_t seed, bool verbose, const struct sim_skip *skip)
         sim->delivered[1] = json_object();
         sim->user_ports = json_object();
         sim->wanted_since = json_object();
+        sim->usable_until = json_object();
         sim->libvirt_up = true;
         sim->libvirt_epoch = 1;
         if (!sim->trace || !sim->delivered[0] || !sim->delivered[1] || !sim->user_ports ||
-            !sim->wanted_since || sim_api_start(sim) < 0)
+            !sim->wanted_since || !sim->usable_until || sim_api_start(sim) < 0)
                 abort();
         choose_faults(sim);
         for (int s = 0; s < SIM_SERVICES; s++)
@@ -320,6 +321,7 @@ struct sim *sim_free(struct sim *sim)
         json_decref(sim->delivered[1]);
         json_decref(sim->user_ports);
         json_decref(sim->wanted_since);
+        json_decref(sim->usable_until);
         watcher_actions_deinit(&sim->watcher_actions);
         net_actions_clear(&sim->network_actions);
         free(sim->network_actions.items);

@@ -69,7 +69,7 @@ struct sim_task {
         json_t *json;
         struct ak_message *message;
         void *data; /* free() */
-        uint64_t number, number2;
+        uint64_t number, number2, number3;
         int kind;
         char text[AK_TOPIC_SIZE], text2[64];
 };
@@ -91,6 +91,7 @@ struct sim_publisher {
 /* A port in the kernel. */
 struct sim_tap {
         bool used;
+        uint32_t ifindex;
         struct net_port_key key;
         char mac[AK_MAC_SIZE], ip[AK_CIDR_SIZE];
 };
@@ -103,7 +104,6 @@ struct sim_nic {
         bool cut;                         /* its tap was deleted: no packet passes any more */
         char port_id[AK_LEN_UID + 1];
         struct hv_nic_spec spec;
-        uint64_t bound_us, lost_us; /* when the guest last took it, and when it was last lost */
 };
 
 struct sim_vm {
@@ -167,12 +167,14 @@ struct sim {
         bool watching;
 
         struct sim_tap taps[SIM_PORTS];
+        uint32_t last_ifindex;
         bool taps_changed;
         struct sim_vm vms[SIM_VMS];
         bool libvirt_up;
         uint64_t libvirt_epoch, registered; /* registered: the epoch in which events are delivered */
         struct sim_pending pending[SIM_PENDING];
         json_t *wanted_since; /* port id -> since when a pod has wanted it without a break */
+        json_t *usable_until; /* port id -> when a guest last lost it */
 
         enum sim_invariant broken;
         char failure[512]; /* how it was broken */

@@ -111,19 +111,12 @@ static void check_port_free(struct sim *sim, const json_t *port)
                          api_name(port));
 }
 
-static bool was_usable(const struct sim *sim, const char *port_id, uint64_t within_us)
+static bool was_usable(struct sim *sim, const char *port_id, uint64_t within_us)
 {
-        for (size_t v = 0; v < SIM_VMS; v++) {
-                for (size_t n = 0; sim->vms[v].used && n < HV_MAX_SLOTS; n++) {
-                        const struct sim_nic *nic = &sim->vms[v].nics[n];
+        const struct sim_nic *nic = sim_nic_find(sim, port_id, NULL);
+        const json_t *until = json_object_get(sim->usable_until, port_id);
 
-                        if (strcmp(nic->port_id, port_id) == 0 &&
-                            ((nic->plugged && nic->bound) ||
-                             (nic->lost_us && nic->lost_us + within_us > sim->now)))
-                                return true;
-                }
-        }
-        return false;
+        return (nic && nic->bound) || (until && (uint64_t)json_integer_value(until) + within_us > sim->now);
 }
 
 static void check_ready(struct sim *sim, const json_t *pod, uint64_t within_us)

@@ -58,7 +58,7 @@ static void deliver_done(struct sim *sim, struct sim_task *task)
         if (e.done.error)
                 net_error_set(&e.done.text, "Simulated", "simulated failure");
         e.done.prepared.mtu = 1500;
-        e.done.prepared.ifindex = 7;
+        e.done.prepared.ifindex = (uint32_t)task->number3;
         e.done.prepared.took_us = 1000;
         (void)snprintf(e.done.prepared.ifname, sizeof(e.done.prepared.ifname), "ak%.13s", task->text);
         sim_step_network(sim, &e);
@@ -79,6 +79,7 @@ static void answer(struct sim *sim, const struct sim_task *asked, enum net_event
         task->number = asked->number;
         task->number2 = (uint64_t)error;
         (void)snprintf(task->text, sizeof(task->text), "%s", asked->text);
+        task->number3 = sim_tap_find(sim, asked->text) ? sim_tap_find(sim, asked->text)->ifindex : 0;
 }
 
 static void prepare(struct sim *sim, struct sim_task *task)
@@ -98,7 +99,8 @@ static void prepare(struct sim *sim, struct sim_task *task)
                         tap = &sim->taps[i];
         if (!tap)
                 abort();
-        *tap = (struct sim_tap){.used = true, .key = spec->key};
+        *tap = (struct sim_tap){
+            .used = true, .key = spec->key, .ifindex = tap->used ? tap->ifindex : ++sim->last_ifindex};
         sim->taps_changed = true;
         (void)snprintf(tap->mac, sizeof(tap->mac), "%s", spec->mac);
         if (spec->address_count)
@@ -158,7 +160,7 @@ static void take_inventory(struct sim *sim, struct sim_task *task)
         for (size_t i = 0; i < SIM_PORTS; i++) {
                 if (!sim->taps[i].used)
                         continue;
-                found[n] = (struct net_found_port){.key = sim->taps[i].key, .ifindex = 7};
+                found[n] = (struct net_found_port){.key = sim->taps[i].key, .ifindex = sim->taps[i].ifindex};
                 (void)snprintf(found[n].ifname, sizeof(found[n].ifname), "ak%.13s", sim->taps[i].key.port_id);
                 n++;
         }
@@ -182,8 +184,9 @@ static void tap_lost(struct sim *sim, struct sim_task *task)
 
 /* ---- domains ---- */
 
-static struct hv_live_domain *describe(const struct sim_vm *vm)
+static struct hv_live_domain *describe(struct sim *sim, const struct sim_vm *vm)
 {
+        const struct sim_tap *tap;
         struct hv_live_domain *d;
 
         if (!vm || vm->state == HV_DOMAIN_NONE)
@@ -211,6 +214,9 @@ static struct hv_live_domain *describe(const struct sim_vm *vm)
                                (unsigned)nic->spec.slot + 1);
                 live->slot = nic->spec.slot;
                 live->link_down = nic->spec.link_down;
+                tap = sim_tap_find(sim, nic->port_id);
+                live->ifindex = tap ? tap->ifindex : 0;
+                live->tap_idle = tap && nic->cut;
                 d->nic_count++;
         }
         return d;
@@ -238,7 +244,7 @@ static void deliver_hv(struct sim *sim, struct sim_task *task)
         else if (e->type == HV_EVENT_LISTED) {
                 e->domains = calloc(SIM_VMS, sizeof(struct hv_live_domain *));
                 for (size_t i = 0; i < SIM_VMS; i++) {
-                        struct hv_live_domain *d = sim->vms[i].used ? describe(&sim->vms[i]) : NULL;
+                        struct hv_live_domain *d = sim->vms[i].used ? describe(sim, &sim->vms[i]) : NULL;
                         if (d)
                                 e->domains[e->domain_count++] = d;
                 }
@@ -292,7 +298,6 @@ static void bind_nic(struct sim *sim, struct sim_task *task)
                 return;
         }
         nic->bound = true;
-        nic->bound_us = sim->now;
         sim_log(sim, "guest      %.8s takes %.8s", vm->pod_uid, nic->port_id);
 }
 
@@ -323,10 +328,18 @@ static struct sim_nic *plug(struct sim *sim, struct sim_vm *vm, const struct hv_
         abort();
 }
 
+/* The guest has it no more, if it ever had. */
+static void lose(struct sim *sim, struct sim_nic *nic)
+{
+        if (nic->bound)
+                (void)json_object_set_new(sim->usable_until, nic->port_id, json_integer((json_int_t)sim->now));
+        nic->bound = nic->failed = false;
+}
+
 static void unplug(struct sim *sim, struct sim_nic *nic)
 {
+        lose(sim, nic);
         nic->plugged = false;
-        nic->lost_us = sim->now;
 }
 
 static void domain_gone(struct sim *sim, struct sim_vm *vm, enum hv_lifecycle how)
@@ -577,7 +590,7 @@ static void carry_out(struct sim *sim, struct sim_task *task)
                 return;
         if (result.head.error != HV_ERROR_CONNECTION &&
             ((op->op == HV_OP_START && result.head.error == HV_OK) || op->op == HV_OP_INSPECT))
-                result.domain = describe(vm);
+                result.domain = describe(sim, vm);
         result.head.op = op->op;
         result.head.id = op->id;
         result.head.took_us = 15000;
@@ -730,8 +743,7 @@ static void guest_reboots(struct sim *sim, struct sim_vm *vm)
 
                 if (!nic->plugged)
                         continue;
-                nic->bound = nic->failed = false;
-                nic->lost_us = sim->now;
+                lose(sim, nic);
                 if (nic->asked) { /* a reset ejects what was to be ejected */
                         unplug(sim, nic);
                         tell(sim, 300, HV_EVENT_DEVICE_REMOVED, vm->pod_uid, nic->port_id);

@@ -72,6 +72,7 @@ struct api_request {
         const char *label_selector, *field_selector; /* list, deletecollection; NULL = all */
         uint32_t limit;                              /* list; 0 = all */
         const char *continue_token;                  /* list */
+        uint64_t oldest_version;                     /* list: tokens of before have expired; 0 = none has */
         const char *field_manager;
         struct api_user user;
         uint64_t real_us;

@@ -2,7 +2,8 @@
 /*
  * Lists: sorted by namespace and name, selected, cut at `limit`. A continue token holds the revision at
  * which the list began and the last key given out; pages after the first show the state of their own time,
- * but never miss or repeat an object that exists throughout.
+ * but never miss or repeat an object that exists throughout. A token ends with the history that a watch from
+ * its revision would need.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -80,6 +81,21 @@ static json_t *list_object(const struct api_request *r, struct page *page, uint6
                          "metadata", meta, "items", page->items);
 }
 
+/* As kube-apiserver: 410, with a token by which the rest can be had, as it is now. */
+static void expired(const struct api_core *core, const struct api_request *r, const char *from,
+                    struct api_result *out)
+{
+        char token[API_KEY_SIZE + 32];
+
+        api_fail(
+            out, 410, "Expired", r->kind, "",
+            "The provided continue parameter is too old to display a consistent list result. You can start "
+            "a new list without the continue parameter, or use the continue token in this response to "
+            "retrieve the remainder of the results, which then is as it is now");
+        (void)snprintf(token, sizeof(token), "v1:%" PRIu64 ":%s", core->resource_version, from);
+        (void)api_set(out->object, "metadata.continue", json_string(token));
+}
+
 void api_handle_list(struct api_core *core, const struct api_request *r, struct api_result *out)
 {
         AK_CLEANUP(api_selector_freep) struct api_selector *selector = NULL;
@@ -93,6 +109,10 @@ void api_handle_list(struct api_core *core, const struct api_request *r, struct 
         }
         if (r->continue_token && *r->continue_token && !parse_token(r->continue_token, &version, from)) {
                 api_fail(out, 400, "BadRequest", r->kind, "", "continue: not a token of this server");
+                return;
+        }
+        if (*from && version < r->oldest_version) {
+                expired(core, r, from, out);
                 return;
         }
         if (version > core->resource_version) {

@@ -23,6 +23,8 @@ void api_call_deinit(struct api_call *call)
         call->watcher = api_watcher_free(call->watcher);
         call->podlog = api_podlog_free(call->podlog);
         free(call->pod_uid);
+        free(call->object_name);
+        free(call->object_version);
         rest_request_deinit(&call->rest);
 }
 
@@ -244,8 +246,17 @@ static bool choose_form(struct api_call *call, enum rest_form *form)
         return false;
 }
 
+static void note_object(struct api_call *call, const json_t *object)
+{
+        free(call->object_name);
+        call->object_name = strdup(api_object_meta(object, "name"));
+        call->object_version = strdup(api_object_meta(object, "resourceVersion"));
+}
+
 static void set_result(struct api_call *call, struct api_result *result, enum rest_form form)
 {
+        if (result->code < 300 && api_audit_wanted(&call->rest))
+                note_object(call, result->object);
         if (form == REST_FORM_TABLE && result->code < 300) {
                 json_t *table = api_table(call->rest.api.kind, result->object, call->rest.include_object,
                                           call->rest.api.real_us);
@@ -272,7 +283,10 @@ static void handle_objects(struct api_call *call)
                 json_decref(body);
                 return;
         }
+        if (api->verb == API_CREATE)
+                call->object_name = strdup(api_object_meta(body, "name"));
         api->body = body;
+        api->oldest_version = api_hub_oldest(call->server->hub);
         if (api_core_handle(call->server->core, api, &result) < 0) {
                 api_call_fail(call, 503, "ServiceUnavailable",
                               "the server is out of memory; try again later");

@@ -22,62 +22,15 @@
 
 #include "libcommon/clock.h"
 #include "services/apiserver/attach.h"
-#include "services/apiserver/server_internal.h"
+#include "services/apiserver/gzip.h"
+#include "services/apiserver/http_internal.h"
 
 #define CONNECTION_MEMORY (64 * 1024) /* request line and headers */
 #define HANDSHAKE_S       20          /* until a connection has shown who it is */
 #define STREAM_BLOCK      (32 * 1024)
-#define MAX_BODIES        ((size_t)256 << 20) /* all bodies being collected */
+#define MAX_BODIES        ((size_t)256 << 20)          /* all bodies being collected */
+#define MAX_BODY_US       (UINT64_C(60) * 1000 * 1000) /* a body has to be here within */
 #define TLS_PRIORITY      "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
-
-/* Of one TCP connection. */
-struct connection {
-        struct auth_identity identity;
-        bool identified; /* tried; identity.verified says with what result */
-};
-
-enum state {
-        STATE_NEW,      /* nothing but the URI */
-        STATE_BODY,     /* headers seen */
-        STATE_WAITING,  /* answered, but for the commit; suspended */
-        STATE_DEFERRED, /* to be answered once something comes in; suspended */
-        STATE_READY,    /* to be queued */
-        STATE_UPGRADED, /* a WebSocket; suspended for libmicrohttpd */
-        STATE_OVER,     /* to be closed */
-        STATE_QUEUED,
-};
-
-struct request {
-        struct api_http *http;
-        struct MHD_Connection *mhd;
-        struct connection *connection;
-        struct auth_identity token_identity; /* where a bearer token says who asks */
-        char *uri;
-        const char *method;
-        struct api_call call;
-        struct api_attach *attach;
-        enum state state;
-        bool refused; /* the answer is there already; the body is read and dropped */
-        bool suspended, hung_up, watched_fd, tracked;
-        char *body;
-        size_t body_len, body_size;
-        uint64_t seen; /* bytes of body, kept or not */
-        uint64_t started_us;
-        struct request *next_waiting;
-        struct request *prev, *next; /* streams */
-};
-
-struct api_http {
-        struct api_server *server;
-        struct MHD_Daemon *daemon;
-        int hangup_fd;
-        size_t bodies;
-        struct request *waiting, **waiting_end; /* for a commit, in order of their batch */
-        struct request *streams;
-        struct ak_ratelimit noise;
-        bool stopping;
-        bool resumed; /* libmicrohttpd takes note of a resumed connection in its next run only */
-};
 
 /* ---- suspended requests ---- */
 
@@ -141,6 +94,7 @@ void api_http_committed(struct api_http *http, uint64_t batch)
                 http->waiting = r->next_waiting;
                 if (!http->waiting)
                         http->waiting_end = &http->waiting;
+                http->waiting_count--;
                 r->state = STATE_READY;
                 resume(r);
         }
@@ -154,6 +108,7 @@ static void wait_for_commit(struct request *r)
         r->next_waiting = NULL;
         *http->waiting_end = r;
         http->waiting_end = &r->next_waiting;
+        http->waiting_count++;
         suspend(r);
 }
 
@@ -247,16 +202,38 @@ static void add_warning(struct MHD_Response *response, const char *text)
         add_header(response, "Warning", value);
 }
 
-static void log_request(const struct request *r)
+static void audit_request(struct request *r, uint64_t took_us)
 {
+        const struct api_call *call = &r->call;
+        char from[64];
+
+        if (!r->http->server->audit || !api_audit_wanted(&call->rest))
+                return;
+        http_address(r, from);
+        api_audit_write(
+            r->http->server->audit,
+            &(struct api_audit_entry){.request = &call->rest,
+                                      .user = &call->user,
+                                      .from = from,
+                                      .path = call->rest.path,
+                                      .name = *call->rest.api.name ? call->rest.api.name : call->object_name,
+                                      .version = call->object_version,
+                                      .code = call->code,
+                                      .took_us = took_us,
+                                      .real_us = ak_clock_realtime_us()});
+}
+
+static void log_request(struct request *r)
+{
+        uint64_t took_us = ak_clock_monotonic_us() - r->started_us;
         bool reads = strcmp(r->method, "GET") == 0;
 
         ak_log(r->call.code >= 500 ? AK_LOG_WARN
                : reads             ? AK_LOG_DEBUG
                                    : AK_LOG_INFO,
                "request", "method", r->method, "path", r->uri, "user", r->call.user.name, "code",
-               AK_FMT("%u", r->call.code), "us",
-               AK_FMT("%llu", (unsigned long long)(ak_clock_monotonic_us() - r->started_us)), NULL);
+               AK_FMT("%u", r->call.code), "us", AK_FMT("%llu", (unsigned long long)took_us), NULL);
+        audit_request(r, took_us);
 }
 
 /* ---- upgrades ---- */
@@ -317,6 +294,25 @@ static enum MHD_Result upgrade(struct request *r)
         return MHD_YES;
 }
 
+/* Packs a large answer where the client can unpack it; as it is where memory is short. */
+static bool pack(struct request *r)
+{
+        struct api_call *call = &r->call;
+        char *packed = NULL;
+        size_t len = 0;
+
+        if (!call->text || call->text_len < GZIP_MIN_SIZE ||
+            !gzip_accepted(http_header(r, MHD_HTTP_HEADER_ACCEPT_ENCODING)) ||
+            gzip_pack(call->text, call->text_len, &packed, &len) < 0)
+                return false;
+        if (!call->shared)
+                free(call->text);
+        call->text = packed;
+        call->text_len = len;
+        call->shared = false;
+        return true;
+}
+
 static struct MHD_Response *make_response(struct request *r)
 {
         struct api_call *call = &r->call;
@@ -336,6 +332,7 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
         if (call->type)
                 add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, call->type);
         add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache, private");
+        add_header(response, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
         if (call->code == 429 || call->code == 503 || call->code == 504)
                 add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         if (call->code == 401)
@@ -348,12 +345,15 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
 
 static enum MHD_Result queue_answer(struct request *r)
 {
+        bool packed = pack(r);
         struct MHD_Response *response = make_response(r);
         enum MHD_Result result;
 
         if (!response)
                 return MHD_NO;
         add_headers(response, r);
+        if (packed)
+                add_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
         log_request(r);
         r->state = STATE_QUEUED;
         if (r->call.watcher || r->call.podlog)
@@ -363,104 +363,7 @@ static enum MHD_Result queue_answer(struct request *r)
         return result;
 }
 
-/* ---- who asks ---- */
-
-static const char *header(struct request *r, const char *name)
-{
-        return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
-}
-
-/* Known clients may be idle for longer than it takes to say who one is. */
-static void allow_idleness(struct request *r)
-{
-        (void)MHD_set_connection_option(r->mhd, MHD_CONNECTION_OPTION_TIMEOUT,
-                                        (unsigned int)(r->http->server->options->idle_timeout_us / 1000000));
-}
-
-static void use_identity(struct request *r, const struct auth_identity *identity)
-{
-        r->call.user.name = identity->name;
-        r->call.user.groups = (const char *const *)identity->groups;
-}
-
-static void identify_by_token(struct request *r)
-{
-        struct auth_files *files = r->http->server->auth_files;
-        const char *value = header(r, MHD_HTTP_HEADER_AUTHORIZATION);
-
-        if (!value || auth_identify_token(auth_files_get(files, ak_clock_monotonic_us()), value, time(NULL),
-                                          &r->token_identity) < 0)
-                return;
-        allow_idleness(r);
-        use_identity(r, &r->token_identity);
-}
-
-static void identify(struct request *r)
-{
-        const union MHD_ConnectionInfo *info;
-        struct connection *c = r->connection;
-
-        if (!c->identified) {
-                c->identified = true;
-                info = MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-                if (info && auth_identify(info->tls_session, &c->identity) == 0)
-                        allow_idleness(r);
-        }
-        if (c->identity.verified && c->identity.expires > time(NULL))
-                use_identity(r, &c->identity);
-        else
-                identify_by_token(r);
-}
-
 /* ---- requests ---- */
-
-static void refuse(struct request *r, int code, const char *reason, const char *message)
-{
-        r->refused = true;
-        api_call_fail(&r->call, code, reason, message);
-}
-
-/* What can be said before the body is read. A create is checked again once its body tells the name. */
-static void check_access(struct request *r)
-{
-        const struct rest_request *rest = &r->call.rest;
-        const char *name = rest->api.name;
-        char message[1024];
-
-        if (rest_is_public(rest))
-                return;
-        if (!r->call.user.name) {
-                refuse(r, 401, "Unauthorized", "Unauthorized");
-                return;
-        }
-        if (rest->target == REST_OBJECTS && rest->api.verb == API_CREATE && !*name &&
-            access_node_name(&r->call.user))
-                name = access_node_name(&r->call.user);
-        if (auth_allowed(auth_files_get(r->http->server->auth_files, ak_clock_monotonic_us()), &r->call.user,
-                         rest, name))
-                return;
-        auth_refusal(&r->call.user, rest, message, sizeof(message));
-        refuse(r, 403, "Forbidden", message);
-}
-
-static void begin(struct request *r)
-{
-        struct rest_error error;
-        int rc;
-
-        identify(r);
-        rc = rest_decode(r->method, r->uri, &r->call.rest, &error);
-        if (rc == 0) {
-                check_access(r);
-        } else if (!r->call.user.name) {
-                refuse(r, 401, "Unauthorized", "Unauthorized");
-        } else if (rc == -EINVAL) {
-                r->refused = true;
-                api_call_fail_as(&r->call, &error);
-        } else {
-                refuse(r, 503, "ServiceUnavailable", "the server is out of memory; try again later");
-        }
-}
 
 static void refuse_too_large(struct request *r)
 {
@@ -470,12 +373,12 @@ static void refuse_too_large(struct request *r)
                 return;
         (void)snprintf(message, sizeof(message), "the request's body is too large: the limit is %llu bytes",
                        (unsigned long long)r->http->server->options->max_body);
-        refuse(r, 413, "RequestEntityTooLarge", message);
+        http_refuse(r, 413, "RequestEntityTooLarge", message);
 }
 
 static uint64_t content_length(struct request *r)
 {
-        const char *text = header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+        const char *text = http_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
 
         return text ? strtoull(text, NULL, 10) : 0;
 }
@@ -487,7 +390,7 @@ static enum MHD_Result on_headers(struct request *r)
 
         r->started_us = ak_clock_monotonic_us();
         r->state = STATE_BODY;
-        begin(r);
+        http_begin(r);
         if (length > limit)
                 refuse_too_large(r);
         /* A body of a bearable size is read and dropped, so that the client gets to read the answer. */
@@ -528,14 +431,14 @@ static enum MHD_Result on_data(struct request *r, const char *data, size_t *size
 
         *size = 0;
         r->seen += n;
-        if (r->seen > 4 * limit)
-                return MHD_NO;
+        if (r->seen > 4 * limit || ak_clock_monotonic_us() > r->started_us + MAX_BODY_US)
+                return MHD_NO; /* too much, or drop by drop */
         if (r->seen > limit)
                 refuse_too_large(r);
         if (r->refused)
                 return MHD_YES;
         if (!grow_body(r, r->body_len + n)) {
-                refuse(r, 429, "TooManyRequests", "too many large requests at once; try again");
+                http_refuse(r, 429, "TooManyRequests", "too many large requests at once; try again");
                 drop_body(r);
                 return MHD_YES;
         }
@@ -548,13 +451,13 @@ static void handle(struct request *r)
 {
         struct api_call *call = &r->call;
 
-        call->accept = header(r, MHD_HTTP_HEADER_ACCEPT);
-        call->content_type = header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
-        call->upgrade = (struct websocket_request){.connection = header(r, MHD_HTTP_HEADER_CONNECTION),
-                                                   .upgrade = header(r, MHD_HTTP_HEADER_UPGRADE),
-                                                   .version = header(r, "Sec-WebSocket-Version"),
-                                                   .key = header(r, "Sec-WebSocket-Key"),
-                                                   .protocols = header(r, "Sec-WebSocket-Protocol")};
+        call->accept = http_header(r, MHD_HTTP_HEADER_ACCEPT);
+        call->content_type = http_header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
+        call->upgrade = (struct websocket_request){.connection = http_header(r, MHD_HTTP_HEADER_CONNECTION),
+                                                   .upgrade = http_header(r, MHD_HTTP_HEADER_UPGRADE),
+                                                   .version = http_header(r, "Sec-WebSocket-Version"),
+                                                   .key = http_header(r, "Sec-WebSocket-Key"),
+                                                   .protocols = http_header(r, "Sec-WebSocket-Protocol")};
         call->body = r->body;
         call->body_len = r->body_len;
         api_handle(call, on_wake, r);
@@ -565,7 +468,7 @@ static enum MHD_Result on_complete(struct request *r)
 {
         /* The parts behind are being taken down while the last answers leave. */
         if (r->http->stopping && !r->refused)
-                refuse(r, 503, "ServiceUnavailable", "the server is stopping");
+                http_refuse(r, 503, "ServiceUnavailable", "the server is stopping");
         if (!r->refused)
                 handle(r);
         if (r->call.code == 101)
@@ -663,8 +566,8 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
         unwatch_hangup(r);
         untrack(r);
         drop_body(r);
+        http_request_gone(r);
         api_call_deinit(&r->call);
-        auth_identity_deinit(&r->token_identity);
         free(r->uri);
         free(r);
 }
@@ -674,12 +577,11 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 {
         struct connection *c = *context;
 
-        (void)arg;
         (void)mhd;
         if (what == MHD_CONNECTION_NOTIFY_STARTED) {
                 *context = calloc(1, sizeof(struct connection));
         } else if (c) {
-                auth_identity_deinit(&c->identity);
+                http_connection_gone(arg, c);
                 free(c);
                 *context = NULL;
         }
@@ -734,9 +636,10 @@ int api_http_new(struct api_http **out, struct api_server *server, int listen_fd
         http->waiting_end = &http->waiting;
         http->noise = (struct ak_ratelimit){.interval_us = 10 * 1000 * 1000, .burst = 20};
         http->hangup_fd = epoll_create1(EPOLL_CLOEXEC);
-        if (http->hangup_fd >= 0)
+        if (http->hangup_fd >= 0 && http_clients_init(http) == 0)
                 http->daemon = start_daemon(http, listen_fd);
         if (!http->daemon) {
+                zhashx_destroy(&http->clients);
                 if (http->hangup_fd >= 0)
                         (void)close(http->hangup_fd);
                 free(http);
@@ -783,6 +686,7 @@ struct api_http *api_http_free(struct api_http *http)
         }
         drain(http, 2 * 1000 * 1000);
         MHD_stop_daemon(http->daemon);
+        zhashx_destroy(&http->clients);
         (void)close(http->hangup_fd);
         free(http);
         return NULL;

@@ -6,6 +6,7 @@
 #include "services/apiserver/server.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -413,6 +414,22 @@ static int load_access(struct api_server *s)
                    : 0;
 }
 
+static int open_audit(struct api_server *s)
+{
+        const char *file = s->options->audit_log;
+        char path[PATH_MAX], error[AUDIT_ERROR_SIZE] = "out of memory";
+
+        if (file && strcmp(file, "none") == 0)
+                return 0;
+        if (!file) {
+                (void)snprintf(path, sizeof(path), "%s/audit.log", s->options->state_dir);
+                file = path;
+        }
+        return api_audit_new(&s->audit, file, s->options->audit_max_size, error) < 0
+                   ? refuse_start("audit-log", error, API_EXIT_CONFIG)
+                   : 0;
+}
+
 static int open_front_door(struct api_server *s)
 {
         char url[400], error[PKI_ERROR_SIZE] = "";
@@ -425,6 +442,8 @@ static int open_front_door(struct api_server *s)
         rc = load_pki(s, &address);
         if (rc == 0)
                 rc = load_access(s);
+        if (rc == 0)
+                rc = open_audit(s);
         if (rc != 0)
                 return rc;
         fd = listen_on(&address, s->options->listen);
@@ -512,6 +531,7 @@ struct api_server *api_server_free(struct api_server *s)
                 (void)close(s->signal_fd);
         zloop_destroy(&s->loop);
         s->auth_files = auth_files_free(s->auth_files);
+        s->audit = api_audit_free(s->audit);
         pki_deinit(&s->pki);
         free(s);
         return NULL;

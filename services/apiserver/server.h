@@ -19,7 +19,9 @@ struct api_options {
         uint64_t nic_slots;
         uint64_t max_objects;
         uint64_t max_body;
-        uint64_t max_connections;
+        uint64_t max_connections, max_user_connections, max_user_watches, max_inflight;
+        char *audit_log; /* NULL = audit.log in the state directory, "none" = none */
+        uint64_t audit_max_size;
         uint64_t watch_history;
         uint64_t idle_timeout_us;
 };

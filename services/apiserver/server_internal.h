@@ -6,6 +6,7 @@
 #include <microhttpd.h>
 
 #include "libcommon/log.h"
+#include "services/apiserver/audit.h"
 #include "services/apiserver/auth.h"
 #include "services/apiserver/commit.h"
 #include "services/apiserver/core.h"
@@ -28,6 +29,7 @@ struct api_server {
         struct api_hub *hub;
         struct pki pki;
         struct auth_files *auth_files;
+        struct api_audit *audit; /* NULL = off */
         struct api_docs *docs;
         struct api_http *http;
         size_t consoles; /* sessions open */
@@ -68,7 +70,8 @@ struct api_call {
         const char *type; /* Content-Type */
         char **warnings;
         size_t warning_count;
-        uint64_t wait_for; /* batch that must be durable first; 0 = none */
+        char *object_name, *object_version; /* of what was written, for the audit log; NULL = unknown */
+        uint64_t wait_for;                  /* batch that must be durable first; 0 = none */
         struct api_watcher *watcher;
         struct api_podlog *podlog;
         bool deferred; /* the answer follows: api_handle_deferred() once woken */

@@ -15,11 +15,12 @@ target_link_libraries(api_kube_pb PUBLIC PkgConfig::ALKAID_protobuf_c)
 # Certificates, for the server and for `alkaidctl cert`.
 alkaid_library(api_pki SOURCES pki.c pki_file.c DEPS ak_common alkaid_dep::gnutls)
 
+pkg_check_modules(ALKAID_apizlib REQUIRED IMPORTED_TARGET zlib)
 alkaid_library(api_shell
-  SOURCES attach.c access.c auth.c auth_files.c commit.c console.c docs.c event.c handle.c handle_review.c http.c options.c podlog.c
+  SOURCES attach.c access.c audit.c auth.c auth_files.c commit.c console.c docs.c event.c gzip.c handle.c handle_review.c http.c http_access.c options.c podlog.c
           protobuf.c rest.c rest_body.c server.c store_sqlite.c watch.c websocket.c
   DEPS api_pki api_reviews api_kube_pb ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
-       alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay)
+       alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay PkgConfig::ALKAID_apizlib)
 
 if(TARGET api_core AND TARGET api_openapi)
   alkaid_program(alkaid-apiserver SOURCES main.c DEPS api_shell api_core api_openapi)
@@ -30,6 +31,7 @@ alkaid_library(api_test_harness SOURCES test_harness.c DEPS api_shell alkaid_dep
 alkaid_library(api_test_core SOURCES test_stub_core.c DEPS ak_common)
 alkaid_library(api_store_fake SOURCES store_fake.c DEPS alkaid_dep::czmq)
 alkaid_unit_test(test_apiserver_rest SOURCES test_rest.c DEPS api_shell api_test_core)
+alkaid_unit_test(test_apiserver_access SOURCES test_access.c DEPS api_shell api_test_core)
 alkaid_unit_test(test_apiserver_protobuf SOURCES test_protobuf.c DEPS api_shell)
 alkaid_unit_test(test_apiserver_store SOURCES test_store.c DEPS api_shell api_store_fake)
 alkaid_unit_test(test_apiserver_pki SOURCES test_pki.c DEPS api_shell)
@@ -45,3 +47,5 @@ alkaid_fuzz_target(fuzz_websocket SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_we
                    CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/websocket)
 alkaid_fuzz_target(fuzz_protobuf SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_protobuf.c DEPS api_shell
                    CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/protobuf)
+alkaid_fuzz_target(fuzz_access SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_access.c DEPS api_shell api_test_core
+                   CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/access)

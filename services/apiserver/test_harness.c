@@ -43,6 +43,10 @@ void harness_init(struct harness *h)
                                           .max_objects = 100000,
                                           .max_body = 64 * 1024,
                                           .max_connections = 200,
+                                          .max_user_connections = 200,
+                                          .max_user_watches = 100,
+                                          .max_inflight = 1000,
+                                          .audit_max_size = 1 << 20,
                                           .watch_history = 64,
                                           .idle_timeout_us = UINT64_C(900) * 1000000};
 }

@@ -248,7 +248,6 @@ static void test_node_rights(void **state)
             {"DELETE", PODS "/other", NULL, 403},
             {"GET", "/apis/vpc.alkaid.io/v1/ports", NULL, 403},
             {"GET", "/apis/vpc.alkaid.io/v1/ports?fieldSelector=spec.nodeName%3Dnode1", NULL, 200},
-            {"GET", "/apis/vpc.alkaid.io/v1/vpcs", NULL, 200},
             {"GET", "/openapi/v3", NULL, 200},
             {"POST", PODS, "{\"metadata\":{\"name\":\"x\"}}", 403},
             {"PATCH", PODS "/a", "{}", 403},

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What http.c (connections, bodies, answers) and http_access.c (who asks, limits) share. */
+#pragma once
+
+#include "services/apiserver/server_internal.h"
+
+/* A user, while it has connections. */
+struct client {
+        size_t connections, watches;
+};
+
+/* Of one TCP connection. */
+struct connection {
+        struct auth_identity identity;
+        bool identified;       /* tried; identity.verified says with what result */
+        struct client *client; /* NULL = not known yet */
+};
+
+enum state {
+        STATE_NEW,      /* nothing but the URI */
+        STATE_BODY,     /* headers seen */
+        STATE_WAITING,  /* answered, but for the commit; suspended */
+        STATE_DEFERRED, /* to be answered once something comes in; suspended */
+        STATE_READY,    /* to be queued */
+        STATE_UPGRADED, /* a WebSocket; suspended for libmicrohttpd */
+        STATE_OVER,     /* to be closed */
+        STATE_QUEUED,
+};
+
+struct request {
+        struct api_http *http;
+        struct MHD_Connection *mhd;
+        struct connection *connection;
+        struct auth_identity token_identity; /* where a bearer token says who asks */
+        char *uri;
+        const char *method;
+        struct api_call call;
+        struct api_attach *attach;
+        enum state state;
+        bool refused; /* the answer is there already; the body is read and dropped */
+        bool suspended, hung_up, watched_fd, tracked;
+        char *body;
+        size_t body_len, body_size;
+        uint64_t seen; /* bytes of body, kept or not */
+        uint64_t started_us;
+        bool watch_counted;
+        struct request *next_waiting;
+        struct request *prev, *next; /* streams */
+};
+
+struct api_http {
+        struct api_server *server;
+        struct MHD_Daemon *daemon;
+        int hangup_fd;
+        size_t bodies;
+        struct request *waiting, **waiting_end; /* for a commit, in order of their batch */
+        size_t waiting_count;
+        zhashx_t *clients; /* user name -> struct client */
+        struct request *streams;
+        struct ak_ratelimit noise;
+        bool stopping;
+        bool resumed; /* libmicrohttpd takes note of a resumed connection in its next run only */
+};
+
+const char *http_header(struct request *r, const char *name);
+/* The request is answered with a Status; its body is read and dropped. */
+void http_refuse(struct request *r, int code, const char *reason, const char *message);
+/* Decodes the request line, finds out who asks, refuses what may not be or is too much. */
+void http_begin(struct request *r);
+void http_request_gone(struct request *r);
+void http_connection_gone(struct api_http *http, struct connection *c);
+int http_clients_init(struct api_http *http);
+/* The client's address as text; "" where it cannot be told. */
+void http_address(struct request *r, char out[64]);

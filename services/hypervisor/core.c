@@ -290,6 +290,7 @@ static struct hv_vm *on_vm_diff(struct hv_core *core, const struct ak_message *m
 {
         const struct ak_vm_diff *diff = &m->vm_diff;
         struct hv_vm *vm = hv_core_get_vm(core, diff->pod_uid);
+        bool first = vm && !vm->wish;
 
         if (!vm)
                 return NULL;
@@ -300,6 +301,8 @@ static struct hv_vm *on_vm_diff(struct hv_core *core, const struct ak_message *m
         if (vm->wish && !wants_up(&vm->wish->vm_diff) && wants_up(diff))
                 vm->start_tried.set = false;
         store(core, &vm->wish, m);
+        if (first)
+                hv_vm_adopt_start(vm);
         if (diff->pod_namespace[0])
                 HV_COPY(vm->pod_namespace, diff->pod_namespace);
         if (diff->pod_name[0])

@@ -47,6 +47,8 @@ struct hv_nic {
         uint64_t probe_void; /* under way when the guest rebooted: its answer is of before */
         uint64_t plugged_us, probe_at_us;
         bool bound, driver_failed, guest_late;
+        bool unprobed; /* found plugged; whether the guest has it is about to be asked: nothing is said until
+                          then */
         uint64_t guest_took_us;
 
         /* Link: a change is tried once per key. */
@@ -146,6 +148,8 @@ struct hv_vm *hv_core_get_vm(struct hv_core *core, const char *uid);
 
 /* core_vm.c */
 bool hv_vm_wanted_absent(const struct hv_vm *vm);
+/* The domain that is there is what the wish asks for: should it end, it ended by itself. */
+void hv_vm_adopt_start(struct hv_vm *vm);
 void hv_vm_advance(struct hv_core *core, struct hv_vm *vm);
 void hv_vm_result(struct hv_core *core, struct hv_vm *vm, const struct hv_result *result);
 void hv_vm_image_done(struct hv_core *core, struct hv_vm *vm, const struct hv_image_result *image);
@@ -162,6 +166,8 @@ void hv_nic_result(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic,
                    const struct hv_result *result);
 void hv_nic_plugged(struct hv_core *core, struct hv_nic *nic, const struct hv_live_nic *live);
 void hv_nic_gone(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic);
+/* It was there when we began to look: it may well be bound. */
+void hv_nic_found(struct hv_core *core, struct hv_nic *nic);
 void hv_nic_rebooted(struct hv_core *core, struct hv_nic *nic);
 /* Whether the operation under way was carried out will not be known. */
 void hv_nic_answer_lost(struct hv_core *core, struct hv_nic *nic);

@@ -22,7 +22,8 @@
 #define PROBE_IDLE     HV_US(5)
 #define ASK_AGAIN      HV_US(6) /* an earlier repeat of an unplug request can cancel it */
 #define LOOK_EVERY     HV_US(5) /* at the live XML, while a removal is awaited */
-#define BOOT_FACTOR    3        /* how much longer a guest that boots may take */
+#define UNPROBED_MAX   HV_US(1)
+#define BOOT_FACTOR    3 /* how much longer a guest that boots may take */
 
 /* ------------------------------------------------------------------ wishes */
 
@@ -175,7 +176,7 @@ void hv_nic_plugged(struct hv_core *core, struct hv_nic *nic, const struct hv_li
                 return;
         nic->in_domain = true;
         hv_nic_tap_forget(nic);
-        nic->bound = nic->driver_failed = nic->guest_late = false;
+        nic->bound = nic->driver_failed = nic->guest_late = nic->unprobed = false;
         nic->detach_asked = nic->lowered = false;
         nic->detach_again_us = 0;
         nic->plugged_us = core->now_us;
@@ -223,6 +224,7 @@ static void probe_siblings(struct hv_core *core, struct hv_vm *vm)
 static void probe_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic,
                        const struct hv_result *result)
 {
+        nic->unprobed = false;
         if (!nic->in_domain || nic->bound || nic->detach_asked)
                 return;
         if (result->head.error == HV_ERROR_NO_DEVICE || result->head.error == HV_ERROR_NO_DOMAIN)
@@ -239,6 +241,14 @@ static void probe_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *ni
         nic->guest_late = false;
         nic->guest_took_us = core->now_us - nic->plugged_us;
         probe_siblings(core, vm);
+}
+
+void hv_nic_found(struct hv_core *core, struct hv_nic *nic)
+{
+        if (!nic->in_domain || nic->bound)
+                return;
+        nic->unprobed = true;
+        nic->probe_at_us = core->now_us;
 }
 
 void hv_nic_rebooted(struct hv_core *core, struct hv_nic *nic)
@@ -422,7 +432,7 @@ void hv_nic_gone(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
         if (nic->lost)
                 hv_key_of_nic(nic, &nic->attach_tried);
         nic->in_domain = nic->detach_asked = nic->lowered = nic->bound = nic->driver_failed = false;
-        nic->guest_late = false;
+        nic->guest_late = nic->unprobed = false;
         nic->detach_again_us = 0;
         nic->probe_id = 0;
         nic->op = HV_OP_NONE;
@@ -440,6 +450,8 @@ static void advance_plugged(struct hv_core *core, struct hv_vm *vm, struct hv_ni
         if (nic->detach_asked && hv_nic_wanted(vm, nic) && !nic->replace)
                 reconsider(core, nic);
         check_guest_late(core, vm, nic);
+        if (vm->state != HV_DOMAIN_RUNNING || core->now_us >= nic->plugged_us + UNPROBED_MAX)
+                nic->unprobed = false;
         if ((hv_nic_unwanted(vm, nic) || nic->replace) && nic->op == HV_OP_NONE)
                 detach(core, vm, nic);
         if (nic->detach_asked && nic->op == HV_OP_NONE) {
@@ -519,6 +531,8 @@ uint64_t hv_nic_deadline(const struct hv_core *core, const struct hv_vm *vm, con
                         at = at_most(at, nic->detach_again_us);
                 return nic->lowered ? at : at_most(at, nic->detach_us + core->config.unplug_wait_us);
         }
+        if (nic->unprobed)
+                at = at_most(at, nic->plugged_us + UNPROBED_MAX);
         if (!nic->bound && !nic->probe_id && vm->state == HV_DOMAIN_RUNNING)
                 at = at_most(at, nic->probe_at_us);
         if (!nic->bound && !nic->guest_late && vm->state == HV_DOMAIN_RUNNING)

@@ -145,6 +145,8 @@ static struct ak_message *nic_status(struct hv_core *core, const struct hv_vm *v
 /* A NIC of which only the port was heard is nobody's. */
 static bool nic_speaks(const struct hv_nic *nic)
 {
+        if (nic->unprobed && !nic->detach_asked && !hv_nic_tap_doubtful(nic))
+                return false;
         return nic->in_domain || nic->wish || nic->published;
 }
 

@@ -311,8 +311,19 @@ static void apply_nics(struct hv_core *core, struct hv_vm *vm, const struct hv_l
         }
 }
 
+void hv_vm_adopt_start(struct hv_vm *vm)
+{
+        const struct ak_vm_diff *wish = wish_of(vm);
+        bool up = wish && (wish->wanted == AK_VM_WANTED_RUNNING || wish->wanted == AK_VM_WANTED_PAUSED);
+
+        if (up && vm->state != HV_DOMAIN_NONE && !vm->start_tried.set)
+                vm->start_tried = (struct hv_key){wish->generation, wish->attempt, true};
+}
+
 void hv_vm_apply_live(struct hv_core *core, struct hv_vm *vm, const struct hv_live_domain *live)
 {
+        bool found = live && !vm->known;
+
         if (!live) {
                 domain_gone(core, vm);
                 return;
@@ -332,6 +343,11 @@ void hv_vm_apply_live(struct hv_core *core, struct hv_vm *vm, const struct hv_li
         vm->nic_slots = live->head.nic_slots;
         vm->live_generation = live->head.generation;
         apply_nics(core, vm, live);
+        if (!found)
+                return;
+        hv_vm_adopt_start(vm);
+        for (size_t i = 0; i < vm->nic_count; i++)
+                hv_nic_found(core, vm->nics[i]);
 }
 
 /* ------------------------------------------------------------------ results */

@@ -94,17 +94,20 @@ static void test_readiness_is_asked_for_often_at_first(void **state)
 /* Timers have a coarser clock than the core. */
 static void test_tick_that_comes_too_early(void **state)
 {
-        struct hv_live_domain *domain = rig_domain(PORT0);
         struct rig *rig = *state;
+        struct hv_action call;
 
-        rig_connect(rig, &domain, 1);
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
         assert_int_equal(rig_count(rig, HV_ACTION_WAKE), 1);
         rig_tick(rig, 1999);
         assert_false(rig_calls(rig, HV_OP_PROBE));
         assert_int_equal(rig_count(rig, HV_ACTION_WAKE), 1);
         rig_tick(rig, 1);
         assert_true(rig_calls(rig, HV_OP_PROBE));
-        free(domain);
 }
 
 static void test_guest_without_driver(void **state)

@@ -77,10 +77,11 @@ struct watcher_nic {
         uint64_t published_us;   /* when */
         uint64_t asked_us;       /* when this (generation, attempt) was published first */
         uint64_t wished_us;      /* when this direction was */
-        uint64_t tries;          /* in this direction since it changed */
-        uint64_t retry_us;       /* next attempt; 0 = none is due */
-        uint64_t ready_us;       /* since when it is ready; 0 = it is not */
-        uint64_t waiting_us;     /* since when the guest is waited for */
+        uint64_t began_us;   /* when what timings.totalMs measures did: the wish, or the loss of the device */
+        uint64_t tries;      /* in this direction since it changed */
+        uint64_t retry_us;   /* next attempt; 0 = none is due */
+        uint64_t ready_us;   /* since when it is ready; 0 = it is not */
+        uint64_t waiting_us; /* since when the guest is waited for */
         struct ak_backoff backoff;
 
         bool have_port, have_nic;
@@ -98,6 +99,7 @@ struct watcher_nic {
         bool adopted; /* state comes from the API: the reports have not been heard yet */
         bool met_pod; /* adopted or not: that is decided */
         bool was_ready, told_failed;
+        bool replugged;            /* the device was seen to be on its way since it was ready */
         bool released;             /* the API accepted Released ... */
         uint64_t released_version; /* ... for this resourceVersion of the port */
         uint64_t asked_version;    /* the port's resourceVersion in the last request for it */

@@ -107,7 +107,7 @@ struct watcher_nic *watcher_nic_add(struct watcher_core *core, struct watcher_vm
         W_COPY(nic->name, name);
         ak_backoff_init(&nic->backoff, AK_BACKOFF_BASE_US, AK_BACKOFF_CAP_US, seed);
         watcher_task_init(&nic->release, seed);
-        nic->wished_us = core->now;
+        nic->wished_us = nic->began_us = core->now;
         nic->state = W_IN_PROGRESS;
         W_COPY(nic->reason, "Pending");
         ak_rfc3339_format(core->real, false, nic->since);
@@ -392,7 +392,7 @@ static void wish_set(struct watcher_core *core, struct watcher_vm *vm, struct wa
         nic->retry_us = 0;
         nic->asked_us = core->now;
         if (turned) {
-                nic->wished_us = core->now;
+                nic->wished_us = nic->began_us = core->now;
                 nic->waiting_us = 0;
                 nic->released = false;
         }
@@ -501,6 +501,8 @@ void watcher_nic_set(struct watcher_core *core, struct watcher_vm *vm, struct wa
                 ak_rfc3339_format(core->real, false, nic->since);
         if (state != nic->state)
                 vm->urgent = true;
+        if (state != W_READY && nic->state == W_READY)
+                nic->began_us = core->now;
         nic->state = state;
         W_COPY(nic->reason, reason);
         W_COPY(nic->message, message);
@@ -519,7 +521,7 @@ static void measure(const struct watcher_core *core, struct watcher_nic *nic, bo
                 t->port_ms = nic->port.prepare_us / 1000;
                 t->attach_ms = nic->nic.attach_us / 1000;
                 t->guest_ms = nic->nic.guest_us / 1000;
-                t->total_ms = (core->now - nic->wished_us) / 1000;
+                t->total_ms = (core->now - nic->began_us) / 1000;
         }
         if (nic->have_nic && nic->nic.state == AK_NIC_DETACHED && nic->nic.detach_us)
                 t->detach_ms = nic->nic.detach_us / 1000;
@@ -563,10 +565,9 @@ static void present_state(struct watcher_core *core, struct watcher_vm *vm, stru
         bool ready = v->state == W_READY;
         if (held(core, vm, nic, v))
                 return;
-        if (ready && nic->state != W_READY)
-                measure(core, nic, !nic->was_ready || nic->tries > 1);
-        else
-                measure(core, nic, false);
+        nic->replugged |= !ready && nic->have_nic && nic->nic.state != AK_NIC_READY;
+        measure(core, nic, ready && nic->state != W_READY && (!nic->was_ready || nic->replugged));
+        nic->replugged &= !ready;
         if (ready && !nic->ready_us)
                 nic->ready_us = core->now;
         const char *reason = v->reason;

@@ -339,6 +339,7 @@ static void a_device_taken_behind_our_back_is_put_back(void **state)
 {
         (void)state;
         running(true);
+        world_advance(&w, 100 * SEC);
         world_nic_says(&w, UID_A, PORT(1), AK_NIC_DETACHED, "DeviceGone");
         assert_nic(&w, UID_A, "eth1", "Failed", "DeviceGone");
         uint64_t attempt = world_nic_wish(&w, UID_A, PORT(1))->attempt;
@@ -346,6 +347,8 @@ static void a_device_taken_behind_our_back_is_put_back(void **state)
         assert_int_equal(world_nic_wish(&w, UID_A, PORT(1))->attempt, attempt + 1);
         world_plug(&w, UID_A, PORT(1));
         assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
+        const json_t *timings = json_object_get(world_nic(&w, UID_A, "eth1"), "timings");
+        assert_int_equal(json_integer_value(json_object_get(timings, "totalMs")), 1300); /* of this time */
 }
 
 static void a_device_that_has_to_be_plugged_anew_is_asked_for(void **state)

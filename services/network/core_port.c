@@ -185,6 +185,9 @@ static int settle_unwanted(struct net_core *core, struct net_port *p, bool answe
                 p->forget_us = 0;
         switch (p->have) {
         case NET_NONE:
+                /* The tap may have been deleted by somebody, and a VM have the NIC nevertheless. */
+                if (!net_port_let_go(p))
+                        break;
                 if (answer || p->forget_us == 0)
                         p->forget_us = now_us + NET_RELEASED_KEEP_US;
                 return net_port_publish(p, AK_PORT_RELEASED, "Released", "", answer, out);

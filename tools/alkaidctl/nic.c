@@ -2,9 +2,11 @@
 #include "tools/alkaidctl/nic.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/cleanup.h"
+#include "libcommon/clock.h"
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -75,27 +77,112 @@ static void join(const json_t *list, char *out, size_t size)
         }
 }
 
-static void print_row(const json_t *nic, FILE *out)
-{
-        const json_t *status = json_object_get(nic, "status"), *spec = json_object_get(nic, "spec");
-        char addresses[256];
+enum column { NAME, STATE, REASON, MAC, ADDRESSES, SUBNET, SLOT, PCI, AGE, TIMES, COLUMNS };
+static const char *const titles[COLUMNS] = {"NAME",   "STATE", "REASON", "MAC", "ADDRESSES",
+                                            "SUBNET", "SLOT",  "PCI",    "AGE", "TIMES (MS)"};
 
-        join(json_object_get(status, "ipAddresses"), addresses, sizeof(addresses));
-        (void)fprintf(out, "%-15s %-10s %-17s %-15s %-20s %-12s %s\n", text_of(nic, "name"),
-                      json_is_object(spec) ? or_dash(text_of(status, "state")) : "Removing",
-                      or_dash(text_of(status, "macAddress")), or_dash(addresses),
-                      or_dash(text_of(status, "subnet")), or_dash(text_of(status, "pciAddress")),
-                      or_dash(text_of(status, "reason")));
+struct row {
+        char cells[COLUMNS][128];
+};
+
+static void set_cell(struct row *row, enum column column, const char *text)
+{
+        (void)snprintf(row->cells[column], sizeof(row->cells[column]), "%s", or_dash(text));
 }
 
-void ctl_nic_table(const json_t *pod, FILE *out)
+/* Slot n is the root port whose bus in the guest is n + 1 (docs/architecture.md, names on a node). */
+static void set_slot(struct row *row, const char *pci)
+{
+        unsigned int domain, bus, device, function;
+
+        set_cell(row, SLOT, "");
+        if (sscanf(pci, "%x:%x:%x.%x", &domain, &bus, &device, &function) == 4 && bus > 0)
+                (void)snprintf(row->cells[SLOT], sizeof(row->cells[SLOT]), "%u", bus - 1);
+}
+
+/* Of the state: how long the NIC has been in it. */
+static void set_age(struct row *row, const char *since, uint64_t real_us)
+{
+        uint64_t us, s;
+
+        set_cell(row, AGE, "");
+        if (ak_rfc3339_parse(since, &us) < 0)
+                return;
+        s = real_us > us ? (real_us - us) / 1000000 : 0;
+        if (s < 120)
+                (void)snprintf(row->cells[AGE], sizeof(row->cells[AGE]), "%us", (unsigned int)s);
+        else if (s < 7200)
+                (void)snprintf(row->cells[AGE], sizeof(row->cells[AGE]), "%um%us", (unsigned int)(s / 60),
+                               (unsigned int)(s % 60));
+        else if (s < 172800)
+                (void)snprintf(row->cells[AGE], sizeof(row->cells[AGE]), "%uh", (unsigned int)(s / 3600));
+        else
+                (void)snprintf(row->cells[AGE], sizeof(row->cells[AGE]), "%ud", (unsigned int)(s / 86400));
+}
+
+/* "port=27 attach=715 guest=705 total=1455", in the order of the steps. */
+static void set_times(struct row *row, const json_t *timings)
+{
+        static const char *const steps[] = {"port", "attach", "guest", "total", "detach"};
+        char text[128] = "", key[16];
+        size_t used = 0;
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(steps) && used < sizeof(text); i++) {
+                (void)snprintf(key, sizeof(key), "%sMs", steps[i]);
+                const json_t *ms = json_object_get(timings, key);
+                if (json_is_integer(ms))
+                        used +=
+                            (size_t)snprintf(text + used, sizeof(text) - used, "%s%s=%lld", used ? " " : "",
+                                             steps[i], (long long)json_integer_value(ms));
+        }
+        set_cell(row, TIMES, text);
+}
+
+static void fill_row(struct row *row, const json_t *nic, uint64_t real_us)
+{
+        const json_t *status = json_object_get(nic, "status"), *spec = json_object_get(nic, "spec");
+        char addresses[128];
+
+        join(json_object_get(status, "ipAddresses"), addresses, sizeof(addresses));
+        set_cell(row, NAME, text_of(nic, "name"));
+        set_cell(row, STATE, json_is_object(spec) ? text_of(status, "state") : "Removing");
+        set_cell(row, REASON, text_of(status, "reason"));
+        set_cell(row, MAC, text_of(status, "macAddress"));
+        set_cell(row, ADDRESSES, addresses);
+        set_cell(row, SUBNET, text_of(status, "subnet"));
+        set_cell(row, PCI, text_of(status, "pciAddress"));
+        set_slot(row, text_of(status, "pciAddress"));
+        set_age(row, text_of(status, "lastTransitionTime"), real_us);
+        set_times(row, json_object_get(status, "timings"));
+}
+
+static void print_rows(const struct row *rows, size_t count, FILE *out)
+{
+        size_t widths[COLUMNS] = {0};
+
+        for (size_t i = 0; i < count; i++)
+                for (size_t c = 0; c < COLUMNS; c++)
+                        if (strlen(rows[i].cells[c]) > widths[c])
+                                widths[c] = strlen(rows[i].cells[c]);
+        for (size_t i = 0; i < count; i++) {
+                for (size_t c = 0; c + 1 < COLUMNS; c++)
+                        (void)fprintf(out, "%-*s   ", (int)widths[c], rows[i].cells[c]);
+                (void)fprintf(out, "%s\n", rows[i].cells[COLUMNS - 1]);
+        }
+}
+
+void ctl_nic_table(const json_t *pod, uint64_t real_us, FILE *out)
 {
         json_t *list = ctl_nic_list(pod);
+        size_t count = json_array_size(list) + 1;
+        AK_AUTOFREE struct row *rows = calloc(count, sizeof(*rows));
 
-        (void)fprintf(out, "%-15s %-10s %-17s %-15s %-20s %-12s %s\n", "NAME", "STATE", "MAC", "ADDRESSES",
-                      "SUBNET", "PCI", "REASON");
-        for (size_t i = 0; i < json_array_size(list); i++)
-                print_row(json_array_get(list, i), out);
+        for (size_t c = 0; rows && c < COLUMNS; c++)
+                set_cell(&rows[0], (enum column)c, titles[c]);
+        for (size_t i = 1; rows && i < count; i++)
+                fill_row(&rows[i], json_array_get(list, i - 1), real_us);
+        if (rows)
+                print_rows(rows, count, out);
         json_decref(list);
 }
 

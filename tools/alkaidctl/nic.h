@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "tools/alkaidctl/capture.h"
@@ -13,8 +14,11 @@ struct ctl_nic_wish {
         const char *name, *subnet, *port_id, *ip, *mac;
 };
 
-/* NAME STATE MAC ADDRESSES SUBNET PCI REASON, one line per NIC of spec or status. */
-void ctl_nic_table(const json_t *pod, FILE *out);
+/*
+ * One line per NIC of spec or status: name, state, reason, MAC, addresses, subnet, slot, PCI address, time in
+ * this state at `real_us`, milliseconds per step.
+ */
+void ctl_nic_table(const json_t *pod, uint64_t real_us, FILE *out);
 /* spec entry and status of each NIC: [{"name", "spec", "status"}]; new reference. */
 json_t *ctl_nic_list(const json_t *pod);
 

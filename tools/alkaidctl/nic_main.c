@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/options.h"
 #include "tools/alkaidctl/command.h"
 #include "tools/alkaidctl/nic.h"
@@ -68,7 +69,7 @@ static int run_list(const struct config *config, struct ctl_api *api, char **ope
                 (void)fputc('\n', stdout);
                 json_decref(list);
         } else {
-                ctl_nic_table(pod, stdout);
+                ctl_nic_table(pod, ak_clock_realtime_us(), stdout);
         }
         json_decref(pod);
         return CTL_OK;

@@ -18,7 +18,9 @@ static json_t *pod(void)
             "\"status\":{\"nicStatuses\":["
             "{\"name\":\"eth0\",\"state\":\"Ready\",\"reason\":\"Attached\",\"macAddress\":\"06:00:00:00:00:"
             "01\","
-            "\"ipAddresses\":[\"10.0.0.2\",\"fd00::2\"],\"subnet\":\"s\",\"pciAddress\":\"0000:01:00.0\"},"
+            "\"ipAddresses\":[\"10.0.0.2\",\"fd00::2\"],\"subnet\":\"s\",\"pciAddress\":\"0000:0a:00.0\","
+            "\"lastTransitionTime\":\"2023-11-14T22:13:20Z\","
+            "\"timings\":{\"portMs\":27,\"attachMs\":715,\"guestMs\":705,\"totalMs\":1455}},"
             "{\"name\":\"eth2\",\"state\":\"Failed\",\"reason\":\"NoSlot\",\"message\":\"no slot is free\"},"
             "{\"name\":\"eth1\",\"state\":\"InProgress\",\"reason\":\"Detaching\"}]}}";
         json_t *json = json_loads(text, 0, NULL);
@@ -41,13 +43,15 @@ static void test_table(void **state AK_UNUSED)
         FILE *file = fmemopen(out, sizeof(out), "w");
         json_t *p = pod();
 
-        ctl_nic_table(p, file);
+        ctl_nic_table(p, UINT64_C(1700000100) * 1000000, file);
         assert_int_equal(fclose(file), 0);
         json_decref(p);
         assert_non_null(strstr(out, "NAME "));
-        assert_non_null(strstr(out, "eth0            Ready      06:00:00:00:00:01 10.0.0.2,fd00::2 s "));
-        assert_non_null(strstr(out, "eth2            Failed     - "));
-        assert_non_null(strstr(out, "eth1            Removing   - "));
+        assert_non_null(
+            strstr(out, "eth0   Ready      Attached    06:00:00:00:00:01   10.0.0.2,fd00::2   s        "
+                        "9      0000:0a:00.0   100s   port=27 attach=715 guest=705 total=1455\n"));
+        assert_non_null(strstr(out, "eth2   Failed     NoSlot      - "));
+        assert_non_null(strstr(out, "eth1   Removing   Detaching   - "));
 }
 
 static void test_table_of_an_empty_pod(void **state AK_UNUSED)
@@ -56,7 +60,7 @@ static void test_table_of_an_empty_pod(void **state AK_UNUSED)
         FILE *file = fmemopen(out, sizeof(out), "w");
         json_t *p = json_object();
 
-        ctl_nic_table(p, file);
+        ctl_nic_table(p, UINT64_C(1700000100) * 1000000, file);
         assert_int_equal(fclose(file), 0);
         json_decref(p);
         assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);

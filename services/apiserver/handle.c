@@ -154,6 +154,7 @@ static int parse_protobuf(const struct api_call *call, json_t **body, struct res
 static int parse_body(struct api_call *call, json_t **body, struct rest_error *error)
 {
         struct api_request *api = &call->rest.api;
+        struct rest_error again = *error;
         bool protobuf = false;
         int rc = api->verb == API_PATCH ? rest_patch_type(call->content_type, &api->patch_type, error)
                                         : rest_body_type(call->content_type, &protobuf, error);
@@ -162,8 +163,17 @@ static int parse_body(struct api_call *call, json_t **body, struct rest_error *e
                 return rc;
         if (protobuf)
                 return parse_protobuf(call, body, error);
-        return rest_parse_body(call->body, call->body_len, api->field_validation == API_FIELDS_STRICT, body,
-                               error);
+        rc = rest_parse_body(call->body, call->body_len, api->field_validation != API_FIELDS_IGNORE, body,
+                             error);
+        if (rc == 0 || api->field_validation == API_FIELDS_STRICT)
+                return rc;
+        /* With Warn, a key that is given twice is worth a warning; the last one counts. */
+        rc = rest_parse_body(call->body, call->body_len, false, body, &again);
+        if (rc < 0)
+                *error = again;
+        else if (api->field_validation == API_FIELDS_WARN)
+                (void)snprintf(call->body_warning, sizeof(call->body_warning), "%s", error->message);
+        return rc;
 }
 
 /* Parses what was sent; *body stays NULL where nothing was. */

@@ -339,6 +339,8 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
                 add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"alkaid\"");
         if (call->code == 405)
                 add_header(response, MHD_HTTP_HEADER_ALLOW, "GET, POST, PUT, PATCH, DELETE");
+        if (call->body_warning[0])
+                add_warning(response, call->body_warning);
         for (size_t i = 0; i < call->warning_count; i++)
                 add_warning(response, call->warnings[i]);
 }

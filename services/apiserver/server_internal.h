@@ -68,6 +68,7 @@ struct api_call {
         size_t text_len;
         bool shared;
         const char *type; /* Content-Type */
+        char body_warning[REST_ERROR_SIZE]; /* one more; "" = none */
         char **warnings;
         size_t warning_count;
         char *object_name, *object_version; /* of what was written, for the audit log; NULL = unknown */

@@ -1,0 +1,285 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2016,SC2154 # $patch is JSON; run sets output and stderr
+# The API as any Kubernetes client may use it, request by request: patches, preconditions, lists, watches,
+# limits. curl against an apiserver alone.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+
+setup_file() {
+  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
+  export ROOT KUBECONFIG=$BATS_FILE_TMPDIR/pki/admin.kubeconfig HOME=$BATS_FILE_TMPDIR/home
+  mkdir -p "$HOME"
+  "$ROOT/build/${ALKAID_DEV_PRESET:-debug}/bin/alkaid-apiserver" --listen 127.0.0.1:0 --watch-history 64 \
+    --max-user-watches 3 --audit-max-size 64Ki \
+    --state-dir "$BATS_FILE_TMPDIR/state" --pki-dir "$BATS_FILE_TMPDIR/pki" --bus-dir "$BATS_FILE_TMPDIR/bus" \
+    >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- &
+  echo $! >"$BATS_FILE_TMPDIR/pid"
+  wait_until 30 ready || { cat "$BATS_FILE_TMPDIR/log" >&2 && return 1; }
+  SERVER=$(kubectl config view --raw -o 'jsonpath={.clusters[0].cluster.server}')
+  export SERVER
+}
+
+teardown_file() {
+  local pid
+  pid=$(<"$BATS_FILE_TMPDIR/pid")
+  kill "$pid"
+  wait_until 15 gone "$pid"
+}
+
+setup() { do_it DELETE "$PODS?gracePeriodSeconds=0" >/dev/null; }
+
+ready() { [[ -f $KUBECONFIG ]] && kubectl get --raw /readyz >/dev/null 2>&1; }
+gone() { ! kill -0 "$1" 2>/dev/null; }
+
+wait_until() { # SECONDS COMMAND...
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1
+  done
+}
+
+PODS=/api/v1/namespaces/default/pods
+EVENTS=/api/v1/namespaces/default/events
+
+curl_as_admin() {
+  curl -sS --cacert "$BATS_FILE_TMPDIR/pki/ca.crt" --cert "$BATS_FILE_TMPDIR/pki/admin.crt" \
+    --key "$BATS_FILE_TMPDIR/pki/admin.key" "$@"
+}
+do_it() { # METHOD PATH [BODY [CONTENT-TYPE]]: the answer's body, then its code on a line of its own
+  local arguments=(-X "$1" -w '\n%{http_code}\n')
+  (($# < 3)) || arguments+=(-H "Content-Type: ${4:-application/json}" --data-binary "$3")
+  curl_as_admin "${arguments[@]}" "$SERVER$2"
+}
+code() { tail -n1 <<<"$output"; }
+json() { head -n-1 <<<"$output" | jq -rc "$@"; }
+
+pod() { # NAME [METADATA]
+  printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"%s},"spec":{"vpc":"demo","nics":[{"name":"eth0"}],' \
+    "$1" "${2:+,$2}"
+  printf '"virtualMachine":{"name":"vm","image":"images.test/vm.qcow2","resources":{"limits":{"cpu":"1","memory":"200Mi"}}}}}'
+}
+event() { # NAME
+  printf '{"apiVersion":"v1","kind":"Event","metadata":{"name":"%s"},"involvedObject":{"kind":"Pod","name":"x"}}' "$1"
+}
+patch() { # TYPE BODY: of the pod vm
+  do_it PATCH "$PODS/vm" "$2" "application/$1-patch+json"
+}
+version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
+
+@test "JSON patch: all or nothing, test included" {
+  do_it POST "$PODS" "$(pod vm)" >/dev/null
+  run -0 patch json '[{"op":"test","path":"/spec/vpc","value":"demo"},{"op":"add","path":"/metadata/labels","value":{"a":"b"}}]'
+  assert_equal "$(code) $(json .metadata.labels.a)" '200 b'
+  run -0 patch json '[{"op":"replace","path":"/metadata/labels/a","value":"c"},{"op":"test","path":"/spec/vpc","value":"other"}]'
+  assert_equal "$(code)" 422
+  assert_output --partial /spec/vpc
+  run -0 do_it GET "$PODS/vm"
+  assert_equal "$(json .metadata.labels.a)" b
+  run -0 patch json '[{"op":"move","from":"/metadata/labels/a","path":"/metadata/labels/z"},{"op":"copy","from":"/metadata/labels/z","path":"/metadata/labels/y"}]'
+  assert_equal "$(json .metadata.labels)" '{"z":"b","y":"b"}'
+  run -0 patch json '[{"op":"remove","path":"/metadata/labels/none"}]'
+  assert_equal "$(code)" 422
+}
+
+@test "merge patch: null removes, a list is replaced whole" {
+  do_it POST "$PODS" "$(pod vm '"labels":{"a":"b","c":"d"}')" >/dev/null
+  run -0 patch merge '{"metadata":{"labels":{"a":null,"e":"f"}}}'
+  assert_equal "$(json .metadata.labels)" '{"c":"d","e":"f"}'
+  run -0 patch merge '{"spec":{"nics":[{"name":"eth1"}]}}'
+  assert_equal "$(code)" 422
+  assert_output --partial 'primary nic eth0'
+}
+
+@test "strategic merge: each of its directives" {
+  do_it POST "$PODS" "$(pod vm '"finalizers":["x/a","x/b"],"labels":{"a":"b"}')" >/dev/null
+  run -0 patch strategic-merge '{"spec":{"$setElementOrder/nics":[{"name":"eth0"},{"name":"eth2"},{"name":"eth1"}],"nics":[{"name":"eth1"},{"name":"eth2"}]}}'
+  assert_equal "$(json '[.spec.nics[].name]')" '["eth0","eth2","eth1"]'
+  run -0 patch strategic-merge '{"spec":{"nics":[{"$patch":"delete","name":"eth2"},{"name":"eth1","$patch":"merge","tag":"t"}]}}'
+  assert_equal "$(json '[.spec.nics[].name]')" '["eth0","eth1"]'
+  run -0 patch strategic-merge '{"metadata":{"$deleteFromPrimitiveList/finalizers":["x/a"],"labels":{"$patch":"replace","n":"m"}}}'
+  assert_equal "$(json '[.metadata.finalizers,.metadata.labels]')" '[["x/b"],{"n":"m"}]'
+  run -0 patch strategic-merge '{"metadata":{"labels":{"$retainKeys":["k"],"k":"v"}}}'
+  assert_equal "$(json .metadata.labels)" '{"k":"v"}'
+  run -0 patch strategic-merge '{"metadata":{"finalizers":null}}'
+  assert_equal "$(code)" 200
+}
+
+@test "a write that changes nothing: same version, no event" {
+  do_it POST "$PODS" "$(pod vm '"labels":{"a":"b"}')" >/dev/null
+  local before
+  before=$(version)
+  run -0 patch strategic-merge '{"metadata":{"labels":{"a":"b"}}}'
+  assert_equal "$(code) $(json .metadata.resourceVersion)" "200 $before"
+  run -0 patch json '[]'
+  assert_equal "$(version)" "$before"
+  run -0 curl_as_admin -m 2 "$SERVER$PODS?watch=1&resourceVersion=$before&timeoutSeconds=1"
+  assert_output ''
+}
+
+@test "optimistic concurrency and preconditions" {
+  do_it POST "$PODS" "$(pod vm)" >/dev/null
+  local object
+  object=$(do_it GET "$PODS/vm" | head -n1)
+  patch merge '{"metadata":{"labels":{"a":"b"}}}' >/dev/null
+  run -0 do_it PUT "$PODS/vm" "$(jq '.metadata.labels.c="d"' <<<"$object")"
+  assert_equal "$(code) $(json .reason)" '409 Conflict'
+  run -0 patch merge '{"metadata":{"uid":"00000000-0000-4000-8000-000000000000"}}'
+  assert_equal "$(code)" 409
+  run -0 do_it DELETE "$PODS/vm" '{"kind":"DeleteOptions","apiVersion":"v1","preconditions":{"resourceVersion":"1"}}'
+  assert_equal "$(code)" 409
+  run -0 do_it DELETE "$PODS/vm" '{"gracePeriodSeconds":0,"preconditions":{"uid":"'"$(jq -r .metadata.uid <<<"$object")"'"}}'
+  assert_equal "$(code)" 200
+}
+
+@test "generateName, finalizers, deletecollection by selector" {
+  run -0 do_it POST "$EVENTS" '{"metadata":{"generateName":"e-","labels":{"x":"1"}},"involvedObject":{"kind":"Pod","name":"x"}}'
+  assert_equal "$(code)" 201
+  [[ $(json .metadata.name) =~ ^e-[a-z0-9]{5}$ ]]
+  do_it POST "$EVENTS" "$(event keep)" >/dev/null
+  run -0 do_it DELETE "$EVENTS?labelSelector=x%20in%20(1,2)"
+  assert_equal "$(code)" 200
+  run -0 do_it GET "$EVENTS?fieldSelector=involvedObject.name%3Dx"
+  assert_equal "$(json '[.items[].metadata.name]')" '["keep"]'
+  do_it POST "$PODS" "$(pod vm '"finalizers":["x/a"]')" >/dev/null
+  run -0 do_it DELETE "$PODS/vm?gracePeriodSeconds=0"
+  assert_equal "$(code)" 200
+  run -0 do_it GET "$PODS/vm"
+  [[ $(json .metadata.deletionTimestamp) == 20* ]]
+  run -0 patch merge '{"metadata":{"finalizers":null}}'
+  run -0 do_it GET "$PODS/vm"
+  assert_equal "$(code)" 404
+}
+
+@test "fieldValidation: Strict refuses, Warn warns, Ignore is silent" {
+  local body
+  body=$(pod vm | jq -c '.spec.nonsense=1')
+  run -0 do_it POST "$PODS?fieldValidation=Strict" "$body"
+  assert_equal "$(code)" 400
+  run -0 curl_as_admin -D - -o "$BATS_TEST_TMPDIR/body" -H 'Content-Type: application/json' -d "$body" \
+    "$SERVER$PODS?fieldValidation=Warn&dryRun=All"
+  assert_line --regexp '^[Ww]arning: 299 - "unknown field \\"spec.nonsense\\""'
+  run -0 curl_as_admin -D - -o "$BATS_TEST_TMPDIR/body" -H 'Content-Type: application/json' -d "$body" \
+    "$SERVER$PODS?fieldValidation=Ignore&dryRun=All"
+  refute_output --partial arning
+}
+
+@test "a key given twice: Strict refuses, Warn warns" {
+  local body
+  body=$(pod vm | sed 's/"vpc":"demo"/"vpc":"demo","vpc":"demo"/')
+  run -0 do_it POST "$PODS?dryRun=All" "$body"
+  assert_equal "$(code)" 400
+  run -0 curl_as_admin -D - -o "$BATS_TEST_TMPDIR/body" -H 'Content-Type: application/json' -d "$body" \
+    "$SERVER$PODS?fieldValidation=Warn&dryRun=All"
+  assert_line --regexp '^[Ww]arning: 299 - ".*duplicate'
+}
+
+@test "server-side apply is refused with what to do instead" {
+  run -0 do_it PATCH "$PODS/vm?fieldManager=x" '{}' application/apply-patch+yaml
+  assert_equal "$(code) $(json .reason)" '415 UnsupportedMediaType'
+  assert_output --partial 'kubectl apply without --server-side'
+}
+
+@test "limit and continue, until the token has expired" {
+  for name in a b c; do do_it POST "$EVENTS" "$(event "$name")" >/dev/null; done
+  run -0 do_it GET "$EVENTS?limit=2"
+  local token
+  token=$(json .metadata.continue)
+  assert_equal "$(json '.items|length')" 2
+  ((0 < $(json .metadata.remainingItemCount)))
+  run -0 do_it GET "$EVENTS?limit=500&continue=$token"
+  assert_equal "$(code) $(json '.metadata.continue')" '200 null'
+  for i in {1..70}; do do_it POST "$EVENTS" "$(event "more-$i")" >/dev/null; done
+  run -0 do_it GET "$EVENTS?continue=$token"
+  assert_equal "$(code) $(json .reason)" '410 Expired'
+  token=$(json .metadata.continue)
+  run -0 do_it GET "$EVENTS?continue=$token"
+  assert_equal "$(code)" 200
+  run -0 do_it GET "$EVENTS?continue=nonsense"
+  assert_equal "$(code)" 400
+  do_it DELETE "$EVENTS" >/dev/null
+}
+
+@test "a watch from too far back: 410 Expired as an event" {
+  run -0 curl_as_admin -m 5 "$SERVER$PODS?watch=1&resourceVersion=1"
+  assert_equal "$(jq -rc '[.type,.object.code,.object.reason]' <<<"$output")" '["ERROR",410,"Expired"]'
+}
+
+@test "sendInitialEvents: the objects, a bookmark that says so, and on" {
+  do_it POST "$PODS" "$(pod vm)" >/dev/null
+  run -0 curl_as_admin -m 5 \
+    "$SERVER$PODS?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1"
+  assert_equal "$(jq -rc '[.type,.object.metadata.name,.object.metadata.annotations["k8s.io/initial-events-end"]]' <<<"$output")" \
+    $'["ADDED","vm",null]\n["BOOKMARK",null,"true"]'
+}
+
+@test "a large list is packed for who can unpack it" {
+  local note
+  note=$(printf 'x%.0s' {1..30000})
+  for i in {1..6}; do
+    do_it POST "$EVENTS" "$(event "big-$i" | jq -c --arg n "$note" '.message=$n')" >/dev/null
+  done
+  run -0 curl_as_admin -D - -o "$BATS_TEST_TMPDIR/packed" -H 'Accept-Encoding: gzip' "$SERVER$EVENTS"
+  assert_line --regexp '^[Cc]ontent-[Ee]ncoding: gzip'
+  (($(stat -c %s "$BATS_TEST_TMPDIR/packed") < 20000))
+  assert_equal "$(zcat "$BATS_TEST_TMPDIR/packed" | jq '.items|length >= 6')" true
+  run -0 curl_as_admin -D - -o "$BATS_TEST_TMPDIR/plain" "$SERVER$EVENTS"
+  refute_output --partial gzip
+  do_it DELETE "$EVENTS" >/dev/null
+}
+
+@test "Table for each kind, wide columns by priority" {
+  do_it POST "$PODS" "$(pod vm)" >/dev/null
+  local path
+  for path in "$PODS" "$EVENTS" /api/v1/nodes /api/v1/namespaces \
+    /apis/vpc.alkaid.io/v1/{vpcs,subnets,ports}; do
+    run -0 curl_as_admin -H 'Accept: application/json;as=Table;g=meta.k8s.io;v=v1' "$SERVER$path"
+    assert_equal "$(jq -r '.kind, (.columnDefinitions|map(.priority)|unique|.[0]),
+      ([.rows[]|(.cells|length)]|unique - [0]|length < 2)' <<<"$output" | xargs)" 'Table 0 true'
+  done
+  run -0 curl_as_admin -H 'Accept: application/json;as=Table;g=meta.k8s.io;v=v1' "$SERVER$PODS"
+  assert_equal "$(jq -rc '[.columnDefinitions[]|select(.priority>0).name]' <<<"$output")" '["Node","VPC","Addresses"]'
+}
+
+@test "more watches than one user may have: 429 and Retry-After" {
+  for i in 1 2 3; do
+    curl_as_admin -N -o /dev/null "$SERVER$PODS?watch=1&timeoutSeconds=6" 3>&- &
+  done
+  wait_until 10 too_many
+  run -0 curl_as_admin -m 5 -D - "$SERVER$PODS?watch=1"
+  assert_line --regexp '^HTTP/1.1 429'
+  assert_line --regexp '^[Rr]etry-[Aa]fter: 1'
+  wait
+  wait_until 10 not_too_many
+}
+watch_code() { curl_as_admin -m 5 -o /dev/null -w '%{http_code}' "$SERVER$PODS?watch=1&timeoutSeconds=1"; }
+too_many() { [[ $(watch_code) == 429 ]]; }
+not_too_many() { [[ $(watch_code) == 200 ]]; }
+
+@test "the audit log: each write and each refusal, never a read, in bounds" {
+  local log=$BATS_FILE_TMPDIR/state/audit.log
+  do_it POST "$PODS" "$(pod audited)" >/dev/null
+  do_it POST "$PODS" "$(pod audited)" >/dev/null
+  do_it GET "$PODS/audited" >/dev/null
+  run -0 jq -rc 'select(.name=="audited")|[.user,.verb,.resource,.namespace,.code]' "$log"
+  assert_output $'["admin","create","pods","default",201]\n["admin","create","pods","default",409]'
+  assert_equal "$(stat -c %a "$log")" 600
+  for i in {1..250}; do do_it POST "$PODS" "$(pod audited)" >/dev/null; done
+  (($(stat -c %s "$log") <= 65536))
+  [[ -s $log.1 ]]
+}
+
+@test "a body that is no JSON, no object, too deep" {
+  run -0 do_it POST "$PODS" '{"a":'
+  assert_equal "$(code)" 400
+  run -0 do_it POST "$PODS" '[]'
+  assert_equal "$(code)" 400
+  run -0 do_it POST "$PODS" "$(printf '[%.0s' {1..100})$(printf ']%.0s' {1..100})"
+  assert_output --partial 'deeper than 64'
+  run -0 do_it POST "$PODS" x text/yaml
+  assert_equal "$(code)" 415
+}

@@ -605,7 +605,7 @@ int main(int argc, char **argv)
             HOST(hot_path_takes_single_milliseconds),
         };
 
-        if (!mkdtemp(state_root))
+        if (host_isolate() < 0 || !mkdtemp(state_root))
                 return 1;
         if (argc > 1)
                 cmocka_set_test_filter(argv[1]);

@@ -105,7 +105,8 @@ static void reservations_are_read_as_written(void **state)
             "06:00:00:01:01:01,id:*,",
             "06:00:00:01:01:01,id:*,10.0.1.256",
             "06:00:00:01:01:01,id:*,10.0.1.11\n\n",
-            "06:00:00:01:01:01,id:*,10.0.1.11,extra",
+            "06:00:00:01:01:01,id:*,10.0.1.11,ex_tra",
+            "06:00:00:01:01:01,id:*,10.0.1.11,a,b",
             "01:00:5e:00:00:01,id:*,10.0.1.11",
             "06-00-00-01-01-01,id:*,10.0.1.11",
             "06:00:00:01:01:01,10.0.1.11",
@@ -118,9 +119,55 @@ static void reservations_are_read_as_written(void **state)
         assert_string_equal(mac, "06:00:00:01:01:01");
         ak_ip_format(&ip, text);
         assert_string_equal(text, "10.0.1.11");
+        assert_int_equal(dhcp_reservation_parse("06:00:00:01:01:01,id:*,10.0.1.12,eth1-web\n", mac, &ip), 0);
         for (size_t i = 0; i < AK_ARRAY_SIZE(bad); i++)
                 if (dhcp_reservation_parse(bad[i], mac, &ip) == 0)
                         fail_msg("taken: %s", bad[i]);
+}
+
+static void rules_are_read_or_refused(void **state)
+{
+        static const char *const bad[] = {
+            "",
+            "in",
+            "in tcp",
+            "in tcp 22-22",
+            "in tcp 22-22 ",
+            "into tcp 22-22 10.0.0.0/8",
+            "up tcp 22-22 10.0.0.0/8",
+            "in gre - 10.0.0.0/8",
+            "in icmp 8-8 10.0.0.0/8",
+            "in any 1-2 10.0.0.0/8",
+            "in tcp 0-22 10.0.0.0/8",
+            "in tcp 23-22 10.0.0.0/8",
+            "in tcp 22-65536 10.0.0.0/8",
+            "in tcp 22-22x 10.0.0.0/8",
+            "in tcp - 10.0.0.0/33",
+            "in tcp - 10.0.0.0/8,",
+            "in tcp - 10.0.0.0/8,,10.0.0.1",
+            "in tcp - 10.0.0.0/8 accept",
+            "in tcp - 10.0.0.1; flush ruleset",
+            "in tcp - }",
+        };
+        struct net_rule r;
+        char network[AK_CIDR_SIZE];
+
+        (void)state;
+        for (size_t i = 0; i < AK_ARRAY_SIZE(bad); i++)
+                if (net_rule_parse(bad[i], &r) == 0)
+                        fail_msg("taken: %s", bad[i]);
+        assert_int_equal(net_rule_parse("out udp 53-54 10.0.0.0/8,fd00::/8,192.0.2.1", &r), 0);
+        assert_true(r.out && r.protocol == NET_UDP && r.low == 53 && r.high == 54);
+        const char *cursor = r.networks;
+        assert_true(net_rule_network(&cursor, 4, network));
+        assert_string_equal(network, "10.0.0.0/8");
+        assert_true(net_rule_network(&cursor, 4, network));
+        assert_string_equal(network, "192.0.2.1");
+        assert_false(net_rule_network(&cursor, 4, network));
+        cursor = r.networks;
+        assert_true(net_rule_network(&cursor, 6, network));
+        assert_string_equal(network, "fd00::/8");
+        assert_false(net_rule_network(&cursor, 6, network));
 }
 
 int main(void)
@@ -128,7 +175,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
             cmocka_unit_test(names_fit_an_interface),           cmocka_unit_test(labels_are_read_as_written),
             cmocka_unit_test(longest_label_fits_an_alias),      cmocka_unit_test(other_texts_are_no_labels),
-            cmocka_unit_test(reservations_are_read_as_written),
+            cmocka_unit_test(reservations_are_read_as_written), cmocka_unit_test(rules_are_read_or_refused),
         };
 
         return cmocka_run_group_tests_name("network labels", tests, NULL, NULL);

@@ -85,6 +85,27 @@ static int ensure_tap(struct bridge *b, struct nl_sock *sock, const struct net_p
         return 0;
 }
 
+/* What may pass, and how much of it. */
+static int ensure_limits(struct bridge *b, struct nl_sock *sock, struct rtnl_link *link,
+                         const struct net_port_spec *spec, bool fresh, struct net_error *error)
+{
+        if (!b->filter && (spec->restricted || spec->egress_kbps > 0)) {
+                net_error_set(error, "FiltersOff",
+                              "the port has %s, which this node cannot enforce: it runs with "
+                              "--anti-spoofing=false",
+                              spec->restricted ? "security groups" : "a cap on what its VM sends");
+                return -EOPNOTSUPP;
+        }
+        int r = b->filter ? filter_set_port(b->filter, rtnl_link_get_name(link), spec, error) : 0;
+        if (r < 0 || (fresh && spec->ingress_kbps == 0))
+                return r;
+        r = rtnl_set_rate(sock, link, spec->ingress_kbps);
+        if (r < 0)
+                net_error_set(error, "BandwidthFailed", "token bucket on %s: %s", rtnl_link_get_name(link),
+                              strerror(-r));
+        return r;
+}
+
 static int ensure_dhcp_entry(struct bridge *b, struct subnet *s, const struct net_port_spec *spec,
                              struct net_error *error)
 {
@@ -109,8 +130,8 @@ static int prepare_port(struct bridge *b, struct nl_sock *sock, struct subnet *s
 
         if (r == 0)
                 r = ensure_tap(b, sock, spec, master, made, &link, error);
-        if (r == 0 && b->filter)
-                r = filter_set_port(b->filter, name.s, spec, error);
+        if (r == 0)
+                r = ensure_limits(b, sock, link, spec, *made, error);
         if (r == 0)
                 r = ensure_dhcp_entry(b, s, spec, error);
         if (r < 0)

@@ -281,9 +281,24 @@ static int ensure_bridge(struct bridge *b, struct nl_sock *sock, const struct su
 
 struct leg {
         const char *name;
-        struct ak_cidr address;
+        struct ak_cidr address, address6; /* address6: prefix_len 0 = leave IPv6 as it is */
         uint32_t mtu;
 };
+
+/* The router's link-local address, which advertisements come from: the same on every node. */
+static const struct ak_cidr router_local = {{6, {0xfe, 0x80, [15] = 1}}, 64};
+
+/* Inside. */
+static int configure_ipv6(struct nl_sock *sock, const struct leg *leg, int ifindex)
+{
+        int r = rtnl_enable_ipv6(leg->name);
+
+        if (r == 0)
+                r = write_knob("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+        if (r == 0)
+                r = rtnl_add_address(sock, ifindex, &router_local);
+        return r == 0 ? rtnl_add_address(sock, ifindex, &leg->address6) : r;
+}
 
 /* Inside. -ENODEV: the leg is not there. */
 static int configure_leg(void *arg)
@@ -295,13 +310,17 @@ static int configure_leg(void *arg)
 
         if (r == 0)
                 r = rtnl_get(sock, leg->name, &link);
-        if (r == 0)
-                r = rtnl_disable_ipv6(leg->name);
+        if (r == 0 && rtnl_link_get_master(link) == 0 && !(rtnl_link_get_flags(link) & IFF_UP))
+                r = rtnl_disable_ipv6(leg->name); /* fresh */
         if (r == 0)
                 r = rtnl_tx_checksum_off(leg->name);
         if (r == 0)
                 r = rtnl_apply(sock, link, &(struct rtnl_wish){.mtu = leg->mtu, .up = true, .no_ipv6 = true});
-        return r == 0 ? rtnl_set_ipv4(sock, rtnl_link_get_ifindex(link), &leg->address) : r;
+        if (r == 0)
+                r = rtnl_set_ipv4(sock, rtnl_link_get_ifindex(link), &leg->address);
+        return r == 0 && leg->address6.prefix_len != 0
+                   ? configure_ipv6(sock, leg, rtnl_link_get_ifindex(link))
+                   : r;
 }
 
 static int add_leg(struct nl_sock *sock, const char *name, const struct leg *leg, int ns_fd)
@@ -317,7 +336,10 @@ static int ensure_leg(struct bridge *b, struct nl_sock *sock, struct subnet *s,
                       const struct net_port_spec *spec, int ns_fd, int master, struct net_error *error)
 {
         struct net_name name = net_veth_name(s->id), inner = net_gateway_name(s->id);
-        struct leg leg = {inner.s, {spec->gateway, spec->cidr.prefix_len}, spec->mtu};
+        struct leg leg = {inner.s,
+                          {spec->gateway, spec->cidr.prefix_len},
+                          {spec->gateway6, spec->cidr6.prefix_len},
+                          spec->mtu};
         char label[NET_LABEL_SIZE];
         AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = NULL;
         int r = rtnl_get(sock, name.s, &link);
@@ -352,20 +374,16 @@ static int ensure_leg(struct bridge *b, struct nl_sock *sock, struct subnet *s,
 
 /* ------------------------------------------------------------------ ensure */
 
+/* IPv6 is there once one port has asked for it. */
 static bool same_subnet(const struct subnet *s, const struct net_port_spec *spec)
 {
-        struct net_port_spec a = s->as, c = *spec;
         bool known = false;
 
         for (uint32_t i = 0; i < s->mtu_count; i++)
                 known |= s->mtus[i] == spec->mtu;
-        /* What is the port's own does not matter here. */
-        a.key = c.key;
-        a.mtu = c.mtu;
-        memcpy(a.mac, c.mac, sizeof(a.mac));
-        memcpy(a.addresses, c.addresses, sizeof(a.addresses));
-        a.address_count = c.address_count;
-        return known && net_spec_equal(&a, &c);
+        return known && net_spec_same_subnet(&s->as, spec) &&
+               (spec->cidr6.prefix_len == 0 ||
+                (s->as.cidr6.prefix_len != 0 && ak_ip_compare(&s->as.gateway6, &spec->gateway6) == 0));
 }
 
 static bool is_standing(struct bridge *b, struct nl_sock *sock, struct subnet *s,
@@ -386,7 +404,13 @@ static void note_standing(struct bridge *b, struct subnet *s, const struct net_p
 {
         bool known = false;
 
+        struct net_port_spec before = s->as;
+
         s->as = *spec;
+        if (spec->cidr6.prefix_len == 0) {
+                s->as.cidr6 = before.cidr6;
+                s->as.gateway6 = before.gateway6;
+        }
         for (uint32_t i = 0; i < s->mtu_count; i++)
                 known |= s->mtus[i] == spec->mtu;
         if (!known && s->mtu_count < BRIDGE_MAX_MTUS)

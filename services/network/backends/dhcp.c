@@ -145,6 +145,37 @@ static void print_mtu(FILE *f, const struct net_port_spec *spec, const char *old
                 fprintf(f, "%s%u\n", line + 1, spec->mtu);
 }
 
+/*
+ * IPv6 by router advertisement: guests make their addresses of the network and their MAC, which are those
+ * that the ports have. Once a port has asked for it, it stays.
+ */
+static void print_ipv6(FILE *f, const struct net_port_spec *spec, const char *old)
+{
+        static const char begin[] = "\nenable-ra\n";
+        const char *known = strstr(old, begin);
+        char net[AK_IP_SIZE];
+
+        if (spec->cidr6.prefix_len != 0) {
+                ak_ip_format(&spec->cidr6.addr, net);
+                fprintf(f, "%sdhcp-range=%s,ra-names,64\nra-param=%s,mtu:%u,0\n", begin + 1, net,
+                        net_gateway_name(spec->key.subnet_id).s, spec->mtu);
+        } else if (known) {
+                fputs(known + 1, f); /* the last part of the file */
+        }
+}
+
+/*
+ * Names of the subnet's VMs, and, where the VPC has a way out, everybody else's. A name is known while its VM
+ * has a lease.
+ */
+static void print_dns(FILE *f, const struct net_port_spec *spec)
+{
+        fprintf(f, "port=53\nno-hosts\nno-poll\ndomain-needed\nbogus-priv\ncache-size=1000\n");
+        fprintf(f, "domain=" DHCP_DOMAIN "\nlocal=/" DHCP_DOMAIN "/\n");
+        if (!spec->source_nat)
+                fprintf(f, "no-resolv\n");
+}
+
 static int make_conf(const struct dhcp_options *o, const struct net_port_spec *spec, const char *old,
                      char out[CONF_MAX])
 {
@@ -159,7 +190,7 @@ static int make_conf(const struct dhcp_options *o, const struct net_port_spec *s
         ak_ip_format(&mask_ip, netmask);
         ak_ip_format(&spec->cidr.addr, net);
         fprintf(f, "# made by alkaid-network; changes are overwritten\n");
-        fprintf(f, "port=0\nno-resolv\nno-hosts\nno-poll\n"); /* no DNS */
+        print_dns(f, spec);
         fprintf(f, "interface=%s\nexcept-interface=lo\nbind-interfaces\n",
                 net_gateway_name(spec->key.subnet_id).s);
         fprintf(f, "dhcp-range=%s,static,%s,%u\n", net, netmask, o->lease_seconds);
@@ -168,6 +199,7 @@ static int make_conf(const struct dhcp_options *o, const struct net_port_spec *s
         fprintf(f, "user=nobody\ngroup=nogroup\npid-file=\n");
         print_options(f, spec);
         print_mtu(f, spec, old);
+        print_ipv6(f, spec, old);
         bool full = ferror(f) || ftell(f) >= CONF_MAX - 1;
         return fclose(f) != 0 || full ? -ENOSPC : 0;
 }
@@ -224,8 +256,11 @@ int dhcp_reservation_parse(const char *text, char mac[AK_MAC_SIZE], struct ak_ip
         struct ak_ip ip;
         int end = -1;
 
-        if (sscanf(text, "%17[0-9a-f:],id:*,%45[0-9.]%n", first, last, &end) != 2 || end < 0 ||
-            (text[end] != '\0' && strcmp(text + end, "\n") != 0))
+        if (sscanf(text, "%17[0-9a-f:],id:*,%45[0-9.]%n", first, last, &end) != 2 || end < 0)
+                return -EINVAL;
+        if (text[end] == ',') /* a name */
+                end += 1 + (int)strspn(text + end + 1, "abcdefghijklmnopqrstuvwxyz0123456789-");
+        if (text[end] != '\0' && strcmp(text + end, "\n") != 0)
                 return -EINVAL;
         if (ak_ip_parse(last, &ip) < 0 || ip.family != 4)
                 return -EINVAL;
@@ -330,7 +365,7 @@ static int end_lease(int ns_fd, const struct paths *p, const char *subnet_id, co
 int dhcp_withdraw(const struct dhcp_options *o, int ns_fd, const struct net_port_key *key,
                   const struct dhcp_server *server, struct net_error *error)
 {
-        char path[PATH_MAX + 64], text[128];
+        char path[PATH_MAX + 64], text[192];
         struct paths p;
         int r = make_paths(o, key->subnet_id, &p);
 
@@ -356,7 +391,7 @@ int dhcp_withdraw(const struct dhcp_options *o, int ns_fd, const struct net_port
 int dhcp_reserve(const struct dhcp_options *o, int ns_fd, const struct net_port_spec *spec,
                  const struct dhcp_server *server, struct net_error *error)
 {
-        char text[128], old[128], path[PATH_MAX + 64], address[AK_IP_SIZE];
+        char text[192], old[192], path[PATH_MAX + 64], address[AK_IP_SIZE];
         struct paths p;
         int r = make_paths(o, spec->key.subnet_id, &p);
 
@@ -368,7 +403,8 @@ int dhcp_reserve(const struct dhcp_options *o, int ns_fd, const struct net_port_
                 return r;
         }
         ak_ip_format(&spec->addresses[0].addr, address);
-        snprintf(text, sizeof(text), "%s,id:*,%s\n", spec->mac, address);
+        snprintf(text, sizeof(text), "%s,id:*,%s%s%s\n", spec->mac, address, spec->host_name[0] ? "," : "",
+                 spec->host_name);
         snprintf(path, sizeof(path), "%s/%s", p.hosts, spec->key.port_id);
         if (read_file(path, old, sizeof(old)) >= 0) {
                 if (strcmp(old, text) == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One dnsmasq per subnet, in the VPC's namespace: DHCP for the subnet's ports and for nobody else.
+ * One dnsmasq per subnet, in the VPC's namespace: DHCP and DNS for the subnet's ports and for nobody else.
  *
  * Reservations are files of a directory that dnsmasq watches with inotify (--dhcp-hostsdir), one per port,
  * so that a port costs a rename and no process. No acknowledgement is needed: dnsmasq's one loop looks at
@@ -26,6 +26,7 @@
 
 #define DHCP_MIN_LEASE_S 120 /* dnsmasq takes no less */
 #define DHCP_MAX_LEASES  8192
+#define DHCP_DOMAIN      "alkaid.internal"
 
 struct dhcp_options {
         const char *state_dir, *dnsmasq_path;
@@ -68,6 +69,6 @@ void dhcp_forget(const struct dhcp_options *o, const char *subnet_id);
 void dhcp_each(const struct dhcp_options *o,
                void (*fn)(void *arg, const char *subnet_id, const char *port_id), void *arg);
 
-/* A reservation's text, as written by dhcp_reserve(): "MAC,id:*,ADDRESS". -EINVAL for anything else.
+/* A reservation's text, as written by dhcp_reserve(): "MAC,id:*,ADDRESS[,NAME]". -EINVAL for anything else.
  */
 int dhcp_reservation_parse(const char *text, char mac[AK_MAC_SIZE], struct ak_ip *address);

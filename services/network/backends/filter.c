@@ -2,6 +2,7 @@
 #include "services/network/backends/filter.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <nftables/libnftables.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -56,72 +57,65 @@ static int run(struct filter *f, const char *commands, struct net_error *error)
         char first[300];
         snprintf(first, sizeof(first), "%.*s", (int)strcspn(words, "\n"), words);
         net_error_set(error, "FilterFailed",
-                      "nftables: %s (needs a kernel with nftables' bridge family; --anti-spoofing=false does "
+                      "nftables: %s (needs a kernel with nftables' bridge and netdev families; "
+                      "--anti-spoofing=false does "
                       "without)",
                       first);
         f->ready = false; /* someone may have removed the table */
         return -EIO;
 }
 
+#define FLOWS(name, address, rest, size, timeout)                                                            \
+        "add set netdev %1$s " name " { typeof meta mark . " address " saddr . " rest                        \
+        " ; flags dynamic,timeout ; size " size " ; timeout " timeout " ; }\n"
+
+#define CONSTANT(type, name, elements)                                                                       \
+        "add set netdev %1$s " name " { type " type " ; }\nadd element netdev %1$s " name " { " elements     \
+        " }\n"
+
 /* The chains' rules are replaced, elements stay: so it is right for a fresh table and for an adopted one. */
 static int make_table(struct filter *f, struct net_error *error)
 {
         char c[COMMAND_MAX];
-        const char *t = f->table;
 
-        snprintf(c, sizeof(c),
-                 "add table bridge %s\n"
-                 "add map bridge %s ports { type ifname : verdict; }\n"
-                 "add set bridge %s legs { type ifname; }\n"
-                 "add chain bridge %s guests { type filter hook prerouting priority -300; }\n"
-                 "flush chain bridge %s guests\n"
-                 "add rule bridge %s guests iifname vmap @ports\n"
-                 "add chain bridge %s host { type filter hook input priority -300; }\n"
-                 "flush chain bridge %s host\n"
-                 "add rule bridge %s host iifname @legs drop\n",
-                 t, t, t, t, t, t, t, t, t);
+#define COUNTER(name, doc) "add counter netdev %1$s " #name "\n"
+        snprintf(
+            c, sizeof(c),
+            "add table netdev %1$s\n" FILTER_REASONS(COUNTER)
+                FLOWS("f4", "ip", "meta l4proto . th sport . th dport", "262144", "5m")
+                    FLOWS("f6", "ip6", "meta l4proto . th sport . th dport", "262144", "5m") FLOWS(
+                        "i4", "ip", "icmp id", "65536", "30s") FLOWS("i6", "ip6", "icmpv6 id", "65536", "30s")
+                        CONSTANT("inet_proto", "with_ports", "tcp, udp") CONSTANT("icmp_type", "echo4",
+                                                                                  "echo-request, echo-reply")
+                            CONSTANT("icmpv6_type", "echo6", "echo-request, echo-reply")
+                                CONSTANT("icmp_type", "errors4",
+                                         "destination-unreachable, time-exceeded, parameter-problem")
+                                    CONSTANT("icmpv6_type", "errors6",
+                                             "destination-unreachable, packet-too-big, time-exceeded, "
+                                             "parameter-problem")
+                                        CONSTANT("icmpv6_type", "nd_router", "nd-router-advert, nd-redirect")
+                                            CONSTANT("icmpv6_type", "nd_guest",
+                                                     "nd-neighbor-solicit, nd-neighbor-advert, "
+                                                     "nd-router-solicit, mld-listener-report, "
+                                                     "mld2-listener-report")
+                                                CONSTANT("icmpv6_type", "nd_to_guest",
+                                                         "nd-neighbor-solicit, nd-neighbor-advert, "
+                                                         "nd-router-advert, nd-redirect, "
+                                                         "mld-listener-query") "add table bridge %1$s\n"
+                                                                               "add set bridge %1$s legs "
+                                                                               "{ type ifname; }\n"
+                                                                               "add chain bridge %1$s "
+                                                                               "host { type filter hook "
+                                                                               "input priority -300; }\n"
+                                                                               "flush chain bridge %1$s "
+                                                                               "host\n"
+                                                                               "add rule bridge %1$s host "
+                                                                               "iifname @legs drop\n",
+            f->table);
+#undef COUNTER
         int r = run(f, c, error);
         f->ready = r == 0;
         return r;
-}
-
-static void print_addresses(FILE *o, const struct net_port_spec *spec, bool or_none)
-{
-        char text[AK_IP_SIZE];
-
-        fprintf(o, "{ ");
-        if (or_none)
-                fprintf(o, "0.0.0.0, ");
-        for (uint32_t i = 0; i < spec->address_count; i++) {
-                ak_ip_format(&spec->addresses[i].addr, text);
-                fprintf(o, "%s%s", i > 0 ? ", " : "", text);
-        }
-        fprintf(o, " }");
-}
-
-static int print_port(const struct filter *f, const char *tap, const struct net_port_spec *spec, char *out)
-{
-        FILE *o = fmemopen(out, COMMAND_MAX, "w");
-        char rule[256];
-
-        if (!o)
-                return -ENOMEM;
-        snprintf(rule, sizeof(rule), "add rule bridge %s p-%s", f->table, tap);
-        fprintf(o, "add chain bridge %s p-%s\nflush chain bridge %s p-%s\n", f->table, tap, f->table, tap);
-        fprintf(o, "%s ether saddr != %s drop\n", rule, spec->mac);
-        fprintf(o, "%s ether type arp arp saddr ether != %s drop\n", rule, spec->mac);
-        fprintf(o, "%s ether type arp arp saddr ip ", rule); /* 0.0.0.0: a probe, RFC 5227 */
-        print_addresses(o, spec, true);
-        fprintf(o, " accept\n%s ether type ip udp sport 68 udp dport 67 ip saddr ", rule);
-        print_addresses(o, spec, true);
-        fprintf(o, " accept\n%s ether type ip udp sport 67 drop\n", rule);
-        fprintf(o, "%s ether type ip ip saddr ", rule);
-        print_addresses(o, spec, false);
-        fprintf(o, " accept\n%s drop\n", rule);
-        fprintf(o, "add element bridge %s ports { \"%s\" : jump p-%s }\n", f->table, tap, tap);
-        fprintf(o, "add element bridge %s legs { \"%s\" }\n", f->table, tap);
-        bool full = ferror(o) || ftell(o) >= COMMAND_MAX - 1;
-        return fclose(o) != 0 || full ? -ENOSPC : 0;
 }
 
 /* Makes the table where need be, then runs; once more where the table turns out to have vanished. */
@@ -140,34 +134,45 @@ static int run_in_table(struct filter *f, const char *commands, struct net_error
 int filter_set_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
                     struct net_error *error)
 {
-        char commands[COMMAND_MAX];
-        int r = print_port(f, tap, spec, commands);
+        AK_AUTOFREE char *commands = filter_port_commands(f->table, tap, spec);
 
-        if (r < 0)
-                return r;
+        if (!commands) {
+                net_error_set(error, "FilterFailed", "out of memory");
+                return -ENOMEM;
+        }
         pthread_mutex_lock(&f->lock);
-        r = run_in_table(f, commands, error);
+        int r = run_in_table(f, commands, error);
         pthread_mutex_unlock(&f->lock);
         return r;
+}
+
+static void leg_commands(const struct filter *f, const char *leg, char out[256])
+{
+        snprintf(out, 256,
+                 "add element bridge %1$s legs { \"%2$s\" }\n"
+                 "delete element bridge %1$s legs { \"%2$s\" }\n",
+                 f->table, leg);
 }
 
 /* "add" before "delete" makes a delete of what is not there no error, in one transaction. */
 int filter_clear_port(struct filter *f, const char *tap, struct net_error *error)
 {
-        char c[COMMAND_MAX];
-        const char *t = f->table;
+        char c[COMMAND_MAX], legs[256];
 
+        leg_commands(f, tap, legs);
         snprintf(c, sizeof(c),
-                 "add chain bridge %s p-%s\n"
-                 "add element bridge %s ports { \"%s\" : jump p-%s }\n"
-                 "delete element bridge %s ports { \"%s\" : jump p-%s }\n"
-                 "flush chain bridge %s p-%s\n"
-                 "delete chain bridge %s p-%s\n"
-                 "add element bridge %s legs { \"%s\" }\n"
-                 "delete element bridge %s legs { \"%s\" }\n",
-                 t, tap, t, tap, tap, t, tap, tap, t, tap, t, tap, t, tap, t, tap);
+                 "add chain netdev %1$s p-%2$s { type filter hook ingress device \"%2$s\" priority 0 ; }\n"
+                 "flush chain netdev %1$s p-%2$s\n"
+                 "delete chain netdev %1$s p-%2$s\n"
+                 "add chain netdev %1$s t-%2$s { type filter hook egress device \"%2$s\" priority 0 ; }\n"
+                 "flush chain netdev %1$s t-%2$s\n"
+                 "delete chain netdev %1$s t-%2$s\n"
+                 "%3$s",
+                 f->table, tap, legs);
         pthread_mutex_lock(&f->lock);
         int r = run_in_table(f, c, error);
+        if (r < 0) /* without the tap: older kernels have taken its chains along, and make none for it */
+                r = run_in_table(f, legs, error);
         pthread_mutex_unlock(&f->lock);
         return r;
 }
@@ -185,13 +190,58 @@ int filter_set_leg(struct filter *f, const char *leg, struct net_error *error)
 
 int filter_clear_leg(struct filter *f, const char *leg, struct net_error *error)
 {
-        char c[COMMAND_MAX];
+        char c[256];
 
-        snprintf(c, sizeof(c),
-                 "add element bridge %s legs { \"%s\" }\ndelete element bridge %s legs { \"%s\" }\n",
-                 f->table, leg, f->table, leg);
+        leg_commands(f, leg, c);
         pthread_mutex_lock(&f->lock);
         int r = run_in_table(f, c, error);
+        pthread_mutex_unlock(&f->lock);
+        return r;
+}
+
+static const char *const reason_names[] = {
+#define NAME(name, doc) #name,
+    FILTER_REASONS(NAME)
+#undef NAME
+};
+
+/* {"nftables": [{"counter": {"name": …, "packets": …}}, …]} */
+static int read_counters(const char *text, uint64_t packets[FILTER_REASON_COUNT])
+{
+        json_auto_t *json = json_loads(text, 0, NULL);
+        json_t *item;
+        size_t i;
+
+        if (!json_is_object(json))
+                return -EBADMSG;
+        json_array_foreach(json_object_get(json, "nftables"), i, item)
+        {
+                const json_t *counter = json_object_get(item, "counter");
+                const char *name = json_string_value(json_object_get(counter, "name"));
+
+                for (size_t n = 0; name && n < FILTER_REASON_COUNT; n++)
+                        if (strcmp(name, reason_names[n]) == 0)
+                                packets[n] =
+                                    (uint64_t)json_integer_value(json_object_get(counter, "packets"));
+        }
+        return 0;
+}
+
+int filter_count(struct filter *f, uint64_t packets[FILTER_REASON_COUNT], struct net_error *error)
+{
+        char c[NET_NODE_MAX + 64];
+
+        memset(packets, 0, FILTER_REASON_COUNT * sizeof(*packets));
+        snprintf(c, sizeof(c), "list counters table netdev %s", f->table);
+        pthread_mutex_lock(&f->lock);
+        int r = f->ready ? 0 : make_table(f, error);
+        if (r == 0) {
+                nft_ctx_output_set_flags(f->nft, NFT_CTX_OUTPUT_JSON);
+                r = run(f, c, error);
+                nft_ctx_output_set_flags(f->nft, 0);
+        }
+        if (r == 0)
+                r = read_counters(nft_ctx_get_output_buffer(f->nft), packets);
         pthread_mutex_unlock(&f->lock);
         return r;
 }
@@ -200,7 +250,10 @@ int filter_teardown(struct filter *f, struct net_error *error)
 {
         char c[COMMAND_MAX];
 
-        snprintf(c, sizeof(c), "add table bridge %s\ndelete table bridge %s\n", f->table, f->table);
+        snprintf(c, sizeof(c),
+                 "add table bridge %1$s\ndelete table bridge %1$s\nadd table netdev %1$s\ndelete table "
+                 "netdev %1$s\n",
+                 f->table);
         pthread_mutex_lock(&f->lock);
         int r = run(f, c, error);
         f->ready = false;

@@ -15,12 +15,16 @@
 #include <netlink/msg.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link/inet6.h>
+#include <netlink/route/qdisc.h>
+#include <netlink/route/qdisc/tbf.h>
+#include <netlink/route/tc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 AK_DEFINE_CLEANUP(struct rtnl_addr *, rtnl_addr_put)
 AK_DEFINE_CLEANUP(struct nl_addr *, nl_addr_put)
+AK_DEFINE_CLEANUP(struct rtnl_qdisc *, rtnl_qdisc_put)
 
 int rtnl_errno(int nl_error)
 {
@@ -270,12 +274,16 @@ int rtnl_delete(struct nl_sock *sock, const char *name)
 static int new_addr(int ifindex, const struct ak_cidr *cidr, struct rtnl_addr **out)
 {
         AK_CLEANUP(rtnl_addr_putp) struct rtnl_addr *addr = rtnl_addr_alloc();
-        AK_CLEANUP(nl_addr_putp) struct nl_addr *local = nl_addr_build(AF_INET, cidr->addr.bytes, 4);
+        bool six = cidr->addr.family == 6;
+        AK_CLEANUP(nl_addr_putp)
+        struct nl_addr *local = nl_addr_build(six ? AF_INET6 : AF_INET, cidr->addr.bytes, six ? 16 : 4);
 
         if (!addr || !local)
                 return -ENOMEM;
         nl_addr_set_prefixlen(local, cidr->prefix_len);
         rtnl_addr_set_ifindex(addr, ifindex);
+        if (six)
+                rtnl_addr_set_flags(addr, IFA_F_NODAD);
         int r = rtnl_addr_set_local(addr, local);
         if (r < 0)
                 return rtnl_errno(r);
@@ -310,6 +318,71 @@ int rtnl_set_ipv4(struct nl_sock *sock, int ifindex, const struct ak_cidr *cidr)
         return r == -EEXIST ? 0 : r;
 }
 
+int rtnl_add_address(struct nl_sock *sock, int ifindex, const struct ak_cidr *cidr)
+{
+        AK_CLEANUP(rtnl_addr_putp) struct rtnl_addr *addr = NULL;
+        int r = new_addr(ifindex, cidr, &addr);
+
+        if (r == 0)
+                r = rtnl_errno(rtnl_addr_add(sock, addr, 0));
+        return r == -EEXIST ? 0 : r;
+}
+
+/* ------------------------------------------------------------------ rate */
+
+#define RATE_LATENCY_US 50000
+#define RATE_BURST_MIN  65536 /* one frame of segmentation offload */
+
+static int root_qdisc(const struct rtnl_link *link, struct rtnl_qdisc **out)
+{
+        struct rtnl_qdisc *q = rtnl_qdisc_alloc();
+
+        if (!q)
+                return -ENOMEM;
+        rtnl_tc_set_link(TC_CAST(q), (struct rtnl_link *)link);
+        rtnl_tc_set_parent(TC_CAST(q), TC_H_ROOT);
+        rtnl_tc_set_handle(TC_CAST(q), TC_HANDLE(1, 0));
+        *out = q;
+        return 0;
+}
+
+static int remove_rate(struct nl_sock *sock, struct rtnl_link *link)
+{
+        AK_CLEANUP(nl_cache_freep) struct nl_cache *cache = NULL;
+        AK_CLEANUP(rtnl_qdisc_putp) struct rtnl_qdisc *q = NULL;
+        int r = rtnl_errno(rtnl_qdisc_alloc_cache(sock, &cache));
+
+        if (r < 0)
+                return r;
+        q = rtnl_qdisc_get_by_parent(cache, rtnl_link_get_ifindex(link), TC_H_ROOT);
+        const char *kind = q ? rtnl_tc_get_kind(TC_CAST(q)) : NULL;
+        return kind && strcmp(kind, "tbf") == 0 ? rtnl_errno(rtnl_qdisc_delete(sock, q)) : 0;
+}
+
+int rtnl_set_rate(struct nl_sock *sock, struct rtnl_link *link, uint32_t kbps)
+{
+        AK_CLEANUP(rtnl_qdisc_putp) struct rtnl_qdisc *q = NULL;
+        uint64_t bytes = (uint64_t)kbps * 125, burst = bytes / 50;
+        int r = 0;
+
+        if (kbps == 0)
+                return remove_rate(sock, link);
+        if (bytes > INT32_MAX)
+                bytes = INT32_MAX; /* what libnl takes: 17 Gbit/s */
+        r = root_qdisc(link, &q);
+        if (r < 0)
+                return r;
+        if (rtnl_tc_set_kind(TC_CAST(q), "tbf") < 0)
+                return -EOPNOTSUPP;
+        if (burst < RATE_BURST_MIN)
+                burst = RATE_BURST_MIN;
+        rtnl_qdisc_tbf_set_rate(q, (int)bytes, (int)burst, 0);
+        r = rtnl_qdisc_tbf_set_limit_by_latency(q, RATE_LATENCY_US);
+        if (r == 0)
+                r = rtnl_qdisc_add(sock, q, NLM_F_CREATE | NLM_F_REPLACE);
+        return rtnl_errno(r);
+}
+
 /* ------------------------------------------------------------------ knobs */
 
 int rtnl_tx_checksum_off(const char *name)
@@ -324,7 +397,7 @@ int rtnl_tx_checksum_off(const char *name)
         return ioctl(fd, SIOCETHTOOL, &request) < 0 ? -errno : 0;
 }
 
-int rtnl_disable_ipv6(const char *name)
+static int set_ipv6_off(const char *name, const char *value)
 {
         char path[96];
 
@@ -332,5 +405,15 @@ int rtnl_disable_ipv6(const char *name)
         AK_AUTOCLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
         if (fd < 0) /* read-only /proc/sys (a container): no_ipv6 of rtnl_apply() must do */
                 return errno == ENOENT || errno == EROFS || errno == EACCES ? 0 : -errno;
-        return write(fd, "1", 1) == 1 ? 0 : -errno;
+        return write(fd, value, 1) == 1 ? 0 : -errno;
+}
+
+int rtnl_disable_ipv6(const char *name)
+{
+        return set_ipv6_off(name, "1");
+}
+
+int rtnl_enable_ipv6(const char *name)
+{
+        return set_ipv6_off(name, "0");
 }

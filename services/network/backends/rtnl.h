@@ -47,8 +47,13 @@ int rtnl_delete(struct nl_sock *sock, const char *name); /* 0 as well when there
 
 /* Makes `cidr` the only IPv4 address of the link. */
 int rtnl_set_ipv4(struct nl_sock *sock, int ifindex, const struct ak_cidr *cidr);
+/* Adds an address of either family; 0 as well when it is there. IPv6: without duplicate address detection. */
+int rtnl_add_address(struct nl_sock *sock, int ifindex, const struct ak_cidr *cidr);
+/* Caps what leaves by the link with a token bucket; 0 takes the cap away. */
+int rtnl_set_rate(struct nl_sock *sock, struct rtnl_link *link, uint32_t kbps);
 /* The kernel computes checksums for what leaves by this link (a DHCP client sees no unfinished ones). In the
  * caller's network namespace. */
 int rtnl_tx_checksum_off(const char *name);
 /* Keeps IPv6 off an interface of the caller's network namespace. 0 as well without IPv6 in the kernel. */
 int rtnl_disable_ipv6(const char *name);
+int rtnl_enable_ipv6(const char *name);

@@ -1,10 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# udhcpc's script: takes the lease and writes what it holds to $LEASE_FILE.
+# udhcpc's script: takes the lease and writes what it holds to $LEASE_FILE; each event, where asked for, to
+# $RENEW_FILE.
 set -eu
+if [ -n "${RENEW_FILE:-}" ] && [ "$1" != deconfig ]; then
+        echo "$1 ${ip:-}" > "$RENEW_FILE.new"
+        mv "$RENEW_FILE.new" "$RENEW_FILE"
+fi
 [ "$1" = bound ] || exit 0
-ip address add "$ip/$mask" dev "$interface"
+ip address replace "$ip/$mask" dev "$interface"
 if [ -n "${router:-}" ]; then
-        ip route add default via "$router"
+        ip route replace default via "$router"
 fi
 echo "ip=$ip mask=$mask router=${router:-} dns=${dns:-} mtu=${mtu:-} lease=${lease:-}" > "$LEASE_FILE"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2016,SC2154 # $patch is JSON; run sets output and stderr
-# Stock kubectl against an apiserver alone: what it reads from discovery and OpenAPI, and what it then does.
-# $ALKAID_KUBECTLS: kubectl programs to test with, separated by blanks (default: the one on the PATH).
+# Stock kubectl against an apiserver alone: what it reads from discovery and OpenAPI, and what it then does. With
+# the kubectl on the PATH and, where apt can get it, Debian's, unpacked beside it.
+# $ALKAID_KUBECTLS: kubectl programs to test with instead, separated by blanks.
 
 bats_require_minimum_version 1.5.0
 bats_load_library bats-support
@@ -17,12 +18,30 @@ setup_file() {
     >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- &
   echo $! >"$BATS_FILE_TMPDIR/pid"
   wait_until 30 ready || { cat "$BATS_FILE_TMPDIR/log" >&2 && return 1; }
+  mkdir -p "$BATS_FILE_TMPDIR/bus"
+  "$ROOT/build/${ALKAID_DEV_PRESET:-debug}/tests/console-echo" "$BATS_FILE_TMPDIR/bus" 3>&- &
+  echo $! >"$BATS_FILE_TMPDIR/console.pid"
+  export KUBECTLS=${ALKAID_KUBECTLS:-kubectl}
+  [[ ${ALKAID_KUBECTLS:-} ]] || unpack_debians
+}
+
+# Another vendor's package may own /usr/bin/kubectl, so Debian's is not installed.
+unpack_debians() {
+  local directory=$BATS_FILE_TMPDIR/debian
+  mkdir "$directory"
+  chmod 0755 "$BATS_FILE_TMPDIR" "$directory"
+  if (cd "$directory" && apt-get -q download kubernetes-client >"$directory/log" 2>&1) &&
+    dpkg -x "$directory"/kubernetes-client_*.deb "$directory/root"; then
+    KUBECTLS+=" $directory/root/usr/bin/kubectl"
+  else
+    echo "# Debian's kubectl is left out: $(tail -n1 "$directory/log")" >&3
+  fi
 }
 
 teardown_file() {
   local pid
   pid=$(<"$BATS_FILE_TMPDIR/pid")
-  kill "$pid"
+  kill "$pid" "$(<"$BATS_FILE_TMPDIR/console.pid")"
   wait_until 15 gone "$pid"
 }
 
@@ -40,7 +59,7 @@ wait_until() { # SECONDS COMMAND...
 
 each_kubectl() { # FUNCTION: with $kubectl set, and a discovery cache that is empty
   local programs kubectl
-  read -ra programs <<<"${ALKAID_KUBECTLS:-kubectl}"
+  read -ra programs <<<"$KUBECTLS"
   for kubectl in "${programs[@]}"; do
     rm -rf "$HOME/.kube"
     echo "with $kubectl"
@@ -73,6 +92,7 @@ check_explain() {
   run -0 "$kubectl" explain pod.spec.nics
   assert_line --regexp 'macAddress'
   assert_line --regexp 'name.*<string>.*required'
+  run -0 "$kubectl" explain pod.spec.nics.macAddress
   run -0 "$kubectl" explain port.spec.boundTo
   run -1 "$kubectl" explain pod.spec.nonsense
 }
@@ -136,3 +156,105 @@ check_patch() {
   assert_equal "$(nics)" eth0
 }
 @test "patch adds and deletes NICs by name" { each_kubectl check_patch; }
+
+check_create() { # kubectl sends these as protobuf
+  run -0 "$kubectl" create namespace made
+  assert_output 'namespace/made created'
+  run -1 "$kubectl" create namespace made
+  assert_output --partial AlreadyExists
+  run -0 "$kubectl" delete namespace made --timeout=30s
+  assert_output 'namespace "made" deleted'
+}
+@test "create and delete a namespace" { each_kubectl check_create; }
+
+check_can_i() {
+  run -0 "$kubectl" auth can-i patch pods/status
+  assert_line yes
+}
+@test "auth can-i" { each_kubectl check_can_i; }
+
+check_server_side() {
+  run -1 "$kubectl" apply --server-side -f - <<<"$(pod eth0)"
+  assert_output --partial 'use kubectl apply without --server-side'
+}
+@test "apply --server-side is told what to do instead" { each_kubectl check_server_side; }
+
+check_selectors() {
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  "$kubectl" label pod vm tier=web
+  run -0 "$kubectl" get pods -l 'tier in (web,db),!absent' --field-selector metadata.name=vm -o name
+  assert_output pod/vm
+  run -0 "$kubectl" get pods -l 'tier notin (web)' -o name
+  assert_output ''
+}
+@test "selectors by sets of labels and by fields" { each_kubectl check_selectors; }
+
+check_describe() {
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  wait_until 10 described
+}
+described() { [[ $("$kubectl" describe pod vm) == *Events:*FailedScheduling*alkaid-apiserver*'nodes are available'* ]]; }
+@test "describe shows the pod's events" { each_kubectl check_describe; }
+
+check_wait() {
+  if [[ $("$kubectl" version --client -o json) =~ '"minor": "2'[0-2] ]]; then
+    echo 'this kubectl has no wait --for=jsonpath'
+    return
+  fi
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  "$kubectl" patch pod vm --subresource=status --type=merge -p '{"status":{"message":"here"}}' &
+  run -0 "$kubectl" wait pod/vm --for=jsonpath='{.status.message}'=here --timeout=20s
+  assert_output 'pod/vm condition met'
+  wait
+}
+@test "wait --for=jsonpath" { each_kubectl check_wait; }
+
+check_watch() {
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  "$kubectl" get events --watch-only -o 'jsonpath={.reason}{"\n"}' >"$BATS_TEST_TMPDIR/events" 3>&- &
+  local pid=$!
+  wait_until 20 told
+  kill "$pid"
+  wait_until 10 gone "$pid"
+}
+told() { # a new reason each time, until the watch has begun
+  "$kubectl" create -f - <<<'{"apiVersion":"v1","kind":"Event","metadata":{"generateName":"e-","namespace":"default"},
+    "involvedObject":{"kind":"Pod","name":"vm","namespace":"default"},"reason":"Told","type":"Normal"}' >/dev/null
+  grep -q Told "$BATS_TEST_TMPDIR/events"
+}
+@test "get events --watch" { each_kubectl check_watch; }
+
+check_replace() {
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  "$kubectl" annotate pod vm note=kept
+  run -0 "$kubectl" get pod vm -o json
+  run -0 "$kubectl" replace -f - <<<"$output"
+  run -0 "$kubectl" patch pod vm --type=json -p '[{"op":"test","path":"/metadata/annotations/note","value":"kept"}]'
+  assert_output --regexp 'pod/vm patched( \(no change\))?'
+  run -1 "$kubectl" patch pod vm --type=json -p '[{"op":"test","path":"/metadata/annotations/note","value":"lost"}]'
+}
+@test "replace, and a JSON patch that tests" { each_kubectl check_replace; }
+
+check_attach() {
+  if [[ $("$kubectl" version --client -o json) =~ '"minor": "2'[0-9] ]]; then
+    echo 'this kubectl attaches over SPDY only'
+    run -1 "$kubectl" attach vm
+    return
+  fi
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  rm -f "$BATS_TEST_TMPDIR/keys"
+  mkfifo "$BATS_TEST_TMPDIR/keys"
+  # The terminal; it ends with its keyboard.
+  script -qfec "$kubectl attach -it vm" /dev/null <"$BATS_TEST_TMPDIR/keys" >"$BATS_TEST_TMPDIR/screen" 3>&- &
+  local terminal=$!
+  exec 7>"$BATS_TEST_TMPDIR/keys"
+  wait_until 20 grep -q 'login: ' "$BATS_TEST_TMPDIR/screen"
+  printf 'ask 41\r' >&7
+  wait_until 20 grep -q 'answer 42' "$BATS_TEST_TMPDIR/screen"
+  exec 7>&-
+  kill "$terminal"
+  wait_until 10 gone "$terminal"
+  run -0 "$kubectl" logs vm --tail=1
+  assert_output 'login: '
+}
+@test "attach through a terminal: a command typed, its answer read; logs" { each_kubectl check_attach; }

@@ -299,6 +299,8 @@ static void sync_link(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic
 static void link_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic,
                       const struct hv_result *result)
 {
+        if (!nic->in_domain)
+                return;
         if (result->head.error != HV_OK) {
                 hv_inspect(core, vm);
                 return;
@@ -378,6 +380,8 @@ static void look_again(struct hv_core *core, struct hv_vm *vm, struct hv_nic *ni
 static void detach_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic,
                         const struct hv_result *result)
 {
+        if (!nic->in_domain)
+                return; /* the event that it is gone was faster */
         switch (result->head.error) {
         case HV_OK:
         case HV_ERROR_IN_PROGRESS:
@@ -434,9 +438,7 @@ void hv_nic_gone(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
         nic->in_domain = nic->detach_asked = nic->lowered = nic->bound = nic->driver_failed = false;
         nic->guest_late = nic->unprobed = false;
         nic->detach_again_us = 0;
-        nic->probe_id = 0;
-        nic->op = HV_OP_NONE;
-        nic->op_id = 0;
+        nic->probe_id = 0; /* another operation, if there is one under way, ends with its answer */
         nic->link_tried.set = nic->detach_tried.set = false;
         hv_nic_tap_forget(nic);
         hv_fault_set(&nic->detach_fault, "", "");

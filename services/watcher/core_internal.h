@@ -260,6 +260,8 @@ struct watcher_verdict {
         bool asking;     /* the guest has been asked for the device and has it still */
         bool unanswered; /* nothing was heard of this wish yet */
 };
+/* Do reports speak of a later wish than ours? */
+bool watcher_nic_overtaken(const struct watcher_nic *nic);
 struct watcher_verdict watcher_nic_verdict(struct watcher_core *core, struct watcher_vm *vm,
                                            struct watcher_nic *nic);
 /* Is (generation, attempt) of a report an answer to the wish, that is not older? */

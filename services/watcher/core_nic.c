@@ -349,6 +349,13 @@ static bool overtaken(const struct watcher_nic *nic, uint64_t *generation, uint6
         return g != wish->generation || a != wish->attempt;
 }
 
+bool watcher_nic_overtaken(const struct watcher_nic *nic)
+{
+        uint64_t generation, attempt;
+
+        return overtaken(nic, &generation, &attempt);
+}
+
 static void step_past(struct watcher_nic *nic)
 {
         uint64_t generation, attempt;

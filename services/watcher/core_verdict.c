@@ -219,6 +219,6 @@ struct watcher_verdict watcher_nic_verdict(struct watcher_core *core, struct wat
                                              .unanswered = true};
         /* An answer of an earlier run of a service is not enough to stop asking. */
         v.settled = v.settled && watcher_confirmed(core, W_NETWORK, nic->port_epoch) &&
-                    watcher_confirmed(core, W_HYPERVISOR, nic->nic_epoch);
+                    watcher_confirmed(core, W_HYPERVISOR, nic->nic_epoch) && !watcher_nic_overtaken(nic);
         return v;
 }

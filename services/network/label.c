@@ -125,6 +125,21 @@ struct net_name net_gateway_name(const char *subnet)
         return name_from("akg", subnet, 12);
 }
 
+struct net_name net_uplink_name(const char *vpc_id)
+{
+        return name_from("aku", vpc_id, 12);
+}
+
+struct net_name net_uplink_inner_name(const char *vpc_id)
+{
+        return name_from("aki", vpc_id, 12);
+}
+
+struct net_name net_vxlan_name(const char *subnet)
+{
+        return name_from("akx", subnet, 12);
+}
+
 struct net_name net_netns_name(const char *vpc_id)
 {
         return name_from("ak-", vpc_id, 12);

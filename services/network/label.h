@@ -9,7 +9,7 @@
  *
  *   tap                alkaid node=N port=UUID pod=UUID subnet=UUID
  *   bridge, veth leg   alkaid node=N subnet=UUID vpc=UUID
- *   namespace (its lo) alkaid node=N vpc=UUID
+ *   namespace (its lo), uplink   alkaid node=N vpc=UUID
  */
 #pragma once
 
@@ -40,8 +40,11 @@ int net_label_parse(const char *text, struct net_label *out);
 struct net_name {
         char s[IFNAMSIZ];
 };
-struct net_name net_tap_name(const char *port_id);    /* ak  + 13 hex digits */
-struct net_name net_bridge_name(const char *subnet);  /* akb + 12 */
-struct net_name net_veth_name(const char *subnet);    /* akv + 12: the veth's end in the bridge */
-struct net_name net_gateway_name(const char *subnet); /* akg + 12: its end in the VPC's namespace */
-struct net_name net_netns_name(const char *vpc_id);   /* ak- + 12 */
+struct net_name net_tap_name(const char *port_id);         /* ak  + 13 hex digits */
+struct net_name net_bridge_name(const char *subnet);       /* akb + 12 */
+struct net_name net_veth_name(const char *subnet);         /* akv + 12: the veth's end in the bridge */
+struct net_name net_gateway_name(const char *subnet);      /* akg + 12: its end in the VPC's namespace */
+struct net_name net_uplink_name(const char *vpc_id);       /* aku + 12: the host's end of the way out */
+struct net_name net_uplink_inner_name(const char *vpc_id); /* aki + 12: the namespace's */
+struct net_name net_vxlan_name(const char *subnet);        /* akx + 12 */
+struct net_name net_netns_name(const char *vpc_id);        /* ak- + 12 */

@@ -220,6 +220,8 @@ int net_rule_parse(const char *text, struct net_rule *out)
                 return -EINVAL;
         snprintf(r.networks, sizeof(r.networks), "%s", text + end);
         const char *cursor = r.networks;
+        if (r.networks[0] != '\0' && r.networks[strlen(r.networks) - 1] == ',')
+                return -EINVAL;
         do
                 if (!next_network(&cursor, network, &ip))
                         return -EINVAL;

@@ -632,6 +632,53 @@ static void a_lease_is_renewed_after_the_servers_death(void **state)
         assert_string_equal(lease, "renew 10.0.1.11\n");
 }
 
+/* ------------------------------------------------------------------ the way out */
+
+/* A machine beside the host: 198.51.100.2, behind the host's 198.51.100.1. */
+static void make_outside(void)
+{
+        static const char make[] =
+            "ip netns add outside && ip link add out0 type veth peer name eth0 netns outside && "
+            "ip address add 198.51.100.1/24 dev out0 && ip link set out0 up && "
+            "ip -n outside address add 198.51.100.2/24 dev eth0 && "
+            "ip -n outside link set eth0 up && ip -n outside link set lo up";
+
+        assert_int_equal(host_run(NULL, 0, RUN("sh", "-c", make)), 0);
+}
+
+static void source_nat_is_the_only_way_out(void **state)
+{
+        struct pair *p = *state;
+        struct net_port_spec other = test_spec(2, 1, 1); /* another VPC, the same addresses */
+
+        make_outside();
+        bool before = guest_ping(p->a, "198.51.100.2");
+        p->a_spec.source_nat = p->b_spec.source_nat = other.source_nat = true;
+        prepare(p, &p->a_spec);
+        prepare(p, &p->b_spec);
+        prepare(p, &other);
+        struct guest *c = start("c", &other);
+        bool out = guest_ping(p->a, "198.51.100.2"), out_too = guest_ping(c, "198.51.100.2");
+        bool host = guest_ping(p->a, "198.51.100.1"), between = guest_ping(p->a, "10.0.1.12");
+        char address[64] = "";
+        (void)host_run(address, sizeof(address),
+                       RUN("sh", "-c",
+                           "ip -o -4 address show | sed -n 's|.*inet \\(169[.0-9]*\\)/.*|\\1|p' | "
+                           "head -n 1 | tr -d '\\n'"));
+        bool link = guest_ping(c, address);
+        guest_free(c);
+        p->a_spec.source_nat = false;
+        prepare(p, &p->a_spec);
+        bool after = guest_ping(p->a, "198.51.100.2");
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", "out0")), 0);
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "netns", "del", "outside")), 0);
+        assert_false(before);
+        assert_true(out && out_too && between);
+        assert_false(host || link);
+        assert_false(after);
+        assert_true(strncmp(address, "169.254.", 8) == 0);
+}
+
 #define PAIR(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 /* argv[1]: only tests whose names match, "a_*". */
@@ -648,6 +695,7 @@ int main(int argc, char **argv)
             PAIR(rules_change_under_traffic),
             PAIR(ipv6_by_router_advertisement),
             PAIR(bandwidth_is_capped_live),
+            PAIR(source_nat_is_the_only_way_out),
             PAIR(a_link_flap_is_survived),
             PAIR(names_are_known_by_dns),
             PAIR(a_lease_is_renewed_after_the_servers_death),

@@ -15,6 +15,7 @@
 #include "services/network/backends/bridge_internal.h"
 #include "services/network/backends/brnf.h"
 #include "services/network/backends/netns.h"
+#include "services/network/backends/uplink.h"
 
 static int failed(const char *what, int r, struct net_error *error)
 {
@@ -419,6 +420,8 @@ static int bridge_teardown(struct vpc_backend *backend, struct net_error *error)
         subnet_each_namespace(b, count_one, &left);
         dhcp_forget(&b->dhcp, NULL);
         if (b->filter && (r = filter_teardown(b->filter, error)) < 0)
+                return r;
+        if ((r = uplink_teardown(b->node, error)) < 0)
                 return r;
         if (left > 0) {
                 net_error_set(error, "TeardownIncomplete", "%zu links or namespaces of node %s would not go",

@@ -13,6 +13,7 @@
 
 #include "services/network/backends/bridge_internal.h"
 #include "services/network/backends/netns.h"
+#include "services/network/backends/uplink.h"
 
 /* ------------------------------------------------------------------ table */
 
@@ -431,6 +432,9 @@ static int ensure_links(struct bridge *b, struct nl_sock *sock, struct subnet *s
         r = ensure_bridge(b, sock, s, spec->mtu, ifindex, error);
         if (r == 0)
                 r = ensure_leg(b, sock, s, spec, ns_fd, *ifindex, error);
+        if (r == 0)
+                r = spec->source_nat ? uplink_ensure(sock, ns_fd, b->node, s->vpc_id, error)
+                                     : uplink_remove(sock, b->node, s->vpc_id, error);
         if (r < 0)
                 return r;
         r = ns_fd;
@@ -536,6 +540,8 @@ static int drop_vpc_if_empty(struct bridge *b, struct nl_sock *sock, const struc
                 r = remove_namespace(b, s->vpc_id, error);
         if (r == 0 && census.bridges == 0 && b->filter)
                 r = filter_teardown(b->filter, error);
+        if (r == 0 && census.bridges == 0)
+                r = uplink_teardown(b->node, error);
         return r;
 }
 

@@ -99,9 +99,10 @@ void sim_api_list(struct sim *sim)
 
                 sim->delivered[which] = json_object();
                 for (size_t i = 0; i < t->count; i++) {
+                        if (!on_node(t->items[i].object))
+                                continue;
                         (void)json_object_del(before, t->items[i].key);
-                        if (on_node(t->items[i].object))
-                                stream_object(sim, which, t->items[i].key, t->items[i].object, false);
+                        stream_object(sim, which, t->items[i].key, t->items[i].object, false);
                 }
                 json_object_foreach(before, key, last)
                 {

@@ -110,6 +110,6 @@ cmd_demo() {
   say '' && say "Done in $(seconds $(($(now_ms) - start))). The stack and the VM are still up. To use them:"
   say "  export KUBECONFIG=$STATE/kubeconfig"
   say '  kubectl get pods'
-  say '  kubectl attach -it nginx-vm        (leave with Ctrl-C, or by closing the terminal)'
+  say '  kubectl attach -it nginx-vm        (the guest gets every key: to leave, close the terminal)'
   say "To stop: sudo ./dev down$(state_option)      (--purge deletes its data, too)"
 }

@@ -83,7 +83,7 @@ ctest_results() {
 # test_bats DIRECTORY: every .bats file in it.
 test_bats() {
   local tap=$RESULTS/tap code=0 line
-  bats --tap --timing "$ROOT/$1" | tee "$tap" || code=$?
+  BATS_LIB_PATH=${BATS_LIB_PATH:+$BATS_LIB_PATH:}/usr/lib/bats:/usr/share/bats bats --tap --timing "$ROOT/$1" | tee "$tap" || code=$?
   while IFS= read -r line; do
     case $line in
       'ok '*'# skip'*) result skipped "$1: ${line#ok * }" ;;

@@ -37,7 +37,7 @@ alkaid_unit_test(test_apiserver_store SOURCES test_store.c DEPS api_shell api_st
 alkaid_unit_test(test_apiserver_pki SOURCES test_pki.c DEPS api_shell)
 if(TARGET api_openapi)
   foreach(part http watch crash console)
-    alkaid_unit_test(test_apiserver_${part} SOURCES test_server_${part}.c TIMEOUT 600
+    alkaid_unit_test(test_apiserver_${part} SOURCES test_server_${part}.c TIMEOUT 1500
                      DEPS api_test_harness api_shell api_test_core api_openapi api_test_core alkaid_dep::zmq)
   endforeach()
 endif()

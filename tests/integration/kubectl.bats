@@ -227,8 +227,8 @@ told() { # a new reason each time, until the watch has begun
 check_replace() {
   "$kubectl" apply -f - <<<"$(pod eth0)"
   "$kubectl" annotate pod vm note=kept
-  run -0 "$kubectl" get pod vm -o json
-  run -0 "$kubectl" replace -f - <<<"$output"
+  "$kubectl" get pod vm -o json >"$BATS_TEST_TMPDIR/pod.json"
+  run -0 "$kubectl" replace -f "$BATS_TEST_TMPDIR/pod.json"
   run -0 "$kubectl" patch pod vm --type=json -p '[{"op":"test","path":"/metadata/annotations/note","value":"kept"}]'
   assert_output --regexp 'pod/vm patched( \(no change\))?'
   run -1 "$kubectl" patch pod vm --type=json -p '[{"op":"test","path":"/metadata/annotations/note","value":"lost"}]'

@@ -112,8 +112,9 @@ static void expect(enum hv_error wanted, enum hv_error got)
 
 static void fill_nic(struct hv_nic_spec *nic, const char *port, unsigned n)
 {
-        char tap[16] = "fake-tap";
+        char tap[16];
 
+        (void)snprintf(tap, sizeof(tap), "fake-tap%u", n % 100);
         if (fx->real)
                 host_tap(&fx->host, n, tap);
         *nic = (struct hv_nic_spec){.slot = n, .mtu = 1450};
@@ -292,6 +293,9 @@ static void test_attach(void **state)
         other.slot = 2;
         (void)snprintf(other.ifname, sizeof(other.ifname), "%s", fx->real ? "hv-no-such-tap" : "");
         expect(HV_ERROR_TAP, fx->ops->attach(fx->vm, &other, fx->text));
+        (void)snprintf(other.ifname, sizeof(other.ifname), "%s", fx->nic1.ifname);
+        other.slot = 16; /* the first past the last */
+        expect(HV_ERROR_SLOT, fx->ops->attach(fx->vm, &other, fx->text));
         live = inspect();
         assert_int_equal(live->nic_count, 2);
         assert_string_equal(live->nics[1].port_id, PORT1);
@@ -337,6 +341,78 @@ static void test_pause(void **state)
         free(live);
 }
 
+static bool has_nic(const char *port)
+{
+        struct hv_live_domain *live = inspect();
+        bool found = false;
+
+        assert_non_null(live);
+        for (size_t i = 0; i < live->nic_count; i++)
+                found = found || strcmp(live->nics[i].port_id, port) == 0;
+        free(live);
+        return found;
+}
+
+static bool repeated_detach(enum hv_error error)
+{
+        return error == HV_OK || error == HV_ERROR_IN_PROGRESS || error == HV_ERROR_BUSY;
+}
+
+/* What is asked of a guest that stands still it does when it runs again. */
+static void test_plug_and_unplug_while_paused(void **state)
+{
+        struct hv_nic_spec down = fx->nic1;
+
+        (void)state;
+        down.link_down = true;
+        expect(HV_OK, fx->ops->suspend(fx->vm, fx->text));
+        forget_events();
+        expect(HV_OK, fx->ops->detach(fx->vm, &fx->nic1, fx->text));
+        assert_true(repeated_detach(fx->ops->detach(fx->vm, &fx->nic1, fx->text)));
+        expect(HV_OK, fx->ops->set_link(fx->vm, &down, fx->text));
+        assert_true(has_nic(PORT1));
+        expect(HV_OK, fx->ops->resume(fx->vm, fx->text));
+        expect_device(HV_EVENT_DEVICE_REMOVED, PORT1);
+        assert_false(has_nic(PORT1));
+        expect(HV_OK, fx->ops->suspend(fx->vm, fx->text));
+        expect(HV_OK, fx->ops->attach(fx->vm, &fx->nic1, fx->text));
+        expect(HV_ERROR_DUPLICATE, fx->ops->attach(fx->vm, &fx->nic1, fx->text));
+        assert_true(has_nic(PORT1));
+        expect(HV_OK, fx->ops->resume(fx->vm, fx->text));
+        wait_bound(&fx->nic1);
+}
+
+static bool tap_idle(const char *port)
+{
+        struct hv_live_domain *live = inspect();
+        bool idle = false;
+
+        for (size_t i = 0; i < live->nic_count; i++)
+                idle = idle || (strcmp(live->nics[i].port_id, port) == 0 && live->nics[i].tap_idle);
+        free(live);
+        return idle;
+}
+
+/* QEMU's descriptor stays with the device that is gone; the one of its name nobody has open. */
+static void test_tap_made_anew(void **state)
+{
+        (void)state;
+        assert_false(tap_idle(PORT0));
+        assert_false(tap_idle(PORT1));
+        if (fx->real)
+                host_tap_replace(&fx->host, 1, fx->nic1.ifname);
+        else
+                hv_fake_lose_tap(fx->driver, fx->nic1.ifname);
+        assert_true(tap_idle(PORT1));
+        assert_false(tap_idle(PORT0));
+        forget_events();
+        expect(HV_OK, fx->ops->detach(fx->vm, &fx->nic1, fx->text));
+        expect_device(HV_EVENT_DEVICE_REMOVED, PORT1);
+        expect(HV_OK, fx->ops->attach(fx->vm, &fx->nic1, fx->text));
+        assert_false(tap_idle(PORT1));
+        wait_bound(&fx->nic1);
+}
+
 static void test_detach(void **state)
 {
         struct hv_live_domain *live;
@@ -364,6 +440,59 @@ static void test_plug_and_unplug_again(void **state)
                 expect(HV_OK, fx->ops->detach(fx->vm, &fx->nic1, fx->text));
                 expect_device(HV_EVENT_DEVICE_REMOVED, PORT1);
         }
+}
+
+static void expect_no_domain(void)
+{
+        uint64_t status;
+
+        assert_null(inspect());
+        expect(HV_ERROR_NO_DOMAIN, fx->ops->attach(fx->vm, &fx->nic1, fx->text));
+        expect(HV_ERROR_NO_DOMAIN, fx->ops->detach(fx->vm, &fx->nic0, fx->text));
+        expect(HV_ERROR_NO_DOMAIN, fx->ops->set_link(fx->vm, &fx->nic0, fx->text));
+        expect(HV_ERROR_NO_DOMAIN, fx->ops->probe(fx->vm, &fx->nic0, &status, fx->text));
+        expect(HV_ERROR_NO_DOMAIN, fx->ops->suspend(fx->vm, fx->text));
+        expect(HV_ERROR_NO_DOMAIN, fx->ops->resume(fx->vm, fx->text));
+        expect(HV_ERROR_NO_DOMAIN, fx->ops->shutdown(fx->vm, fx->text));
+        expect(HV_ERROR_NO_DOMAIN, fx->ops->destroy(fx->vm, fx->text));
+}
+
+/* The guest need not have got as far as to hear the button. */
+static void press_until_off(void)
+{
+        struct expected off = {.type = HV_EVENT_LIFECYCLE, .lifecycle = HV_LIFECYCLE_STOPPED};
+
+        for (int i = 0; i < WAIT_MS / 5000; i++) {
+                enum hv_error error = fx->ops->shutdown(fx->vm, fx->text);
+
+                if (error != HV_ERROR_NO_DOMAIN)
+                        expect(HV_OK, error);
+                if (host_wait(was_seen, &off, 5000))
+                        return;
+        }
+        fail_msg("the guest does not follow its power button");
+}
+
+static void test_shut_off(void **state)
+{
+        (void)state;
+        forget_events();
+        press_until_off();
+        expect_no_domain();
+}
+
+static void test_domain_gone(void **state)
+{
+        (void)state;
+        start_vm();
+        forget_events();
+        if (fx->real)
+                host_kill_guest(&fx->host, POD);
+        else
+                hv_fake_kill_domain(fx->driver, POD, true);
+        expect_lifecycle(HV_LIFECYCLE_CRASHED);
+        expect_no_domain();
+        start_vm();
 }
 
 static void test_destroy(void **state)
@@ -402,17 +531,17 @@ static void test_bad_specification(void **state)
         free(spec);
 }
 
-/* ------------------------------------------------------------------ libvirt alone */
-
 static void test_stubborn_guest(void **state)
 {
         struct hv_domain_spec *spec = make_spec();
         struct hv_live_domain *live = NULL;
         struct hv_nic_spec down = fx->nic0;
-        enum hv_error second;
 
         (void)state;
-        host_image("acpiphp.disable=1", spec->head.image_path);
+        if (fx->real)
+                host_image("acpiphp.disable=1", spec->head.image_path);
+        else
+                hv_fake_set_guest(fx->driver, &(struct hv_fake_guest){.holds_devices = true});
         expect(HV_OK, fx->ops->start(fx->vm, spec, &live, fx->text));
         free(live);
         free(spec);
@@ -420,8 +549,7 @@ static void test_stubborn_guest(void **state)
         forget_events();
         expect(HV_OK, fx->ops->detach(fx->vm, &fx->nic0, fx->text));
         /* libvirt 9.0, QEMU 7.2, ACPI hotplug: asking again is accepted, or told to be in progress. */
-        second = fx->ops->detach(fx->vm, &fx->nic0, fx->text);
-        assert_true(second == HV_OK || second == HV_ERROR_IN_PROGRESS);
+        assert_true(repeated_detach(fx->ops->detach(fx->vm, &fx->nic0, fx->text)));
         /* The link of a device that is being removed can be taken down. */
         down.link_down = true;
         expect(HV_OK, fx->ops->set_link(fx->vm, &down, fx->text));
@@ -432,7 +560,11 @@ static void test_stubborn_guest(void **state)
         expect(HV_OK, fx->ops->destroy(fx->vm, fx->text));
         expect_lifecycle(HV_LIFECYCLE_STOPPED);
         expect(HV_OK, fx->ops->cleanup(fx->vm, fx->text));
+        if (!fx->real)
+                hv_fake_set_guest(fx->driver, &(struct hv_fake_guest){0});
 }
+
+/* ------------------------------------------------------------------ libvirt alone */
 
 static bool connects(void *arg)
 {
@@ -565,19 +697,19 @@ static void test_many_nics(void **state)
 #define CONTRACT                                                                                             \
         cmocka_unit_test(test_nothing_there), cmocka_unit_test(test_start),                                  \
             cmocka_unit_test(test_boot_nic_is_bound), cmocka_unit_test(test_attach),                         \
-            cmocka_unit_test(test_link), cmocka_unit_test(test_pause), cmocka_unit_test(test_detach),        \
-            cmocka_unit_test(test_plug_and_unplug_again), cmocka_unit_test(test_destroy),                    \
-            cmocka_unit_test(test_bad_specification)
+            cmocka_unit_test(test_link), cmocka_unit_test(test_pause),                                       \
+            cmocka_unit_test(test_plug_and_unplug_while_paused), cmocka_unit_test(test_tap_made_anew),       \
+            cmocka_unit_test(test_detach), cmocka_unit_test(test_plug_and_unplug_again),                     \
+            cmocka_unit_test(test_shut_off), cmocka_unit_test(test_domain_gone),                             \
+            cmocka_unit_test(test_destroy), cmocka_unit_test(test_bad_specification),                        \
+            cmocka_unit_test(test_stubborn_guest)
 
 int main(int argc, char **argv)
 {
         struct CMUnitTest contract[] = {CONTRACT};
-        struct CMUnitTest all[] = {CONTRACT,
-                                   cmocka_unit_test(test_stubborn_guest),
-                                   cmocka_unit_test(test_libvirtd_dies),
-                                   cmocka_unit_test(test_console_input),
-                                   cmocka_unit_test(test_time_to_driver_ok),
-                                   cmocka_unit_test(test_many_nics)};
+        struct CMUnitTest all[] = {
+            CONTRACT, cmocka_unit_test(test_libvirtd_dies), cmocka_unit_test(test_console_input),
+            cmocka_unit_test(test_time_to_driver_ok), cmocka_unit_test(test_many_nics)};
 
         ak_log_init("test", AK_LOG_WARN);
         if (argc > 2)

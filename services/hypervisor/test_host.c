@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +108,35 @@ void host_tap(struct host *host, unsigned n, char name[16])
         link_up(name);
         if (n >= host->tap_count)
                 host->tap_count = n + 1;
+}
+
+void host_tap_replace(struct host *host, unsigned n, char name[16])
+{
+        const char *argv[] = {"ip", "link", "del", name, NULL};
+
+        tap_name(host, n, name);
+        host_run(argv, 30);
+        host_tap(host, n, name);
+}
+
+void host_kill_guest(const struct host *host, const char *pod_uid)
+{
+        char pattern[256], text[32] = "";
+        glob_t found = {0};
+        FILE *file;
+        long pid;
+
+        (void)snprintf(pattern, sizeof(pattern), "%s/run/qemu/alkaid-*-%.8s.pid", host->dir, pod_uid);
+        if (glob(pattern, 0, NULL, &found) != 0 || found.gl_pathc != 1)
+                fail_msg("%s: no such file, or several", pattern);
+        file = fopen(found.gl_pathv[0], "r");
+        globfree(&found);
+        if (!file || !fgets(text, sizeof(text), file))
+                fail_msg("%s: cannot be read", pattern);
+        (void)fclose(file);
+        pid = strtol(text, NULL, 10);
+        assert_true(pid > 1);
+        assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
 }
 
 void host_deinit(struct host *host)

@@ -17,6 +17,10 @@ void host_init(struct host *host, const char *append);
 void host_deinit(struct host *host);
 /* Makes a tap `hvt<n>`, up; removed by host_deinit(). */
 void host_tap(struct host *host, unsigned n, char name[16]);
+/* Deletes it, under whoever has it open, and makes another one of the same name. */
+void host_tap_replace(struct host *host, unsigned n, char name[16]);
+/* Kills a pod's QEMU, by the pid that libvirt keeps of it. */
+void host_kill_guest(const struct host *host, const char *pod_uid);
 /* tests/lib/private-libvirtd VERB DIR */
 void host_libvirtd(struct host *host, const char *verb);
 /* A guest image with other options, made when it is not there yet. */

@@ -548,29 +548,12 @@ static void test_guest_without_driver(void **state)
         remove_guest();
 }
 
-/* By the pid that libvirt keeps of it. */
-static void kill_qemu(const char *pod)
-{
-        char path[256], text[32] = "";
-        FILE *file;
-        long pid;
-
-        (void)snprintf(path, sizeof(path), "%s/run/qemu/alkaid-default-vm-%.8s.pid", fx->host.dir, pod);
-        file = fopen(path, "r");
-        assert_non_null(file);
-        assert_non_null(fgets(text, sizeof(text), file));
-        (void)fclose(file);
-        pid = strtol(text, NULL, 10);
-        assert_true(pid > 1);
-        assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
-}
-
 static void test_qemu_dies(void **state)
 {
         (void)state;
         start_guest(NULL);
         expect_nic(POD2, PORT0, AK_NIC_READY, "");
-        kill_qemu(POD2);
+        host_kill_guest(&fx->host, POD2);
         expect_vm(POD2, AK_VM_PHASE_CRASHED);
         expect_nic(POD2, PORT0, AK_NIC_DETACHED, "");
         remove_guest();

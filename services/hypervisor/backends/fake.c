@@ -11,6 +11,13 @@ struct failure {
         unsigned count;
 };
 
+/* What zhashx holds per pod. A guest that has been asked for a device gives it up once it runs. */
+struct fake_domain {
+        struct hv_live_domain live; /* first: functions are handed this part */
+        char asked[HV_MAX_SLOTS][AK_LEN_UID + 1];
+        size_t asked_count;
+};
+
 struct hv_driver {
         char node[AK_LEN_NAME + 1], accel[8];
         hv_driver_event_fn on_event;
@@ -19,7 +26,7 @@ struct hv_driver {
         bool connected;
         struct hv_fake_guest guest;
         struct failure failures[HV_OP_CLEANUP + 1];
-        zhashx_t *domains; /* pod UID -> struct hv_live_domain */
+        zhashx_t *domains; /* pod UID -> struct fake_domain */
 };
 
 struct hv_driver_vm {
@@ -93,8 +100,36 @@ static void plug(struct hv_live_domain *domain, const struct hv_nic_spec *spec)
                        (unsigned)(spec->slot + 1));
 }
 
+static char *find_asked(struct hv_live_domain *domain, const char *port_id)
+{
+        struct fake_domain *f = (struct fake_domain *)domain;
+
+        for (size_t i = 0; i < f->asked_count; i++) {
+                if (strcmp(f->asked[i], port_id) == 0)
+                        return f->asked[i];
+        }
+        return NULL;
+}
+
+static void ask(struct hv_live_domain *domain, const char *port_id)
+{
+        struct fake_domain *f = (struct fake_domain *)domain;
+
+        (void)snprintf(f->asked[f->asked_count++], sizeof(f->asked[0]), "%s", port_id);
+}
+
+static void unask(struct hv_live_domain *domain, const char *port_id)
+{
+        struct fake_domain *f = (struct fake_domain *)domain;
+        char *asked = find_asked(domain, port_id);
+
+        if (asked)
+                memmove(asked, f->asked[--f->asked_count], sizeof(f->asked[0]));
+}
+
 static void unplug(struct hv_live_domain *domain, struct hv_live_nic *nic)
 {
+        unask(domain, nic->port_id);
         *nic = domain->nics[--domain->nic_count];
 }
 
@@ -213,7 +248,8 @@ static enum hv_error fake_inspect(struct hv_driver_vm *vm, struct hv_live_domain
 
 static struct hv_live_domain *make_domain(const struct hv_driver *d, const struct hv_domain_spec *spec)
 {
-        struct hv_live_domain *domain = calloc(1, sizeof(*domain));
+        struct fake_domain *fake = calloc(1, sizeof(*fake));
+        struct hv_live_domain *domain = fake ? &fake->live : NULL;
         struct hv_live_domain_head *head;
 
         if (!domain)
@@ -293,6 +329,21 @@ static enum hv_error fake_destroy(struct hv_driver_vm *vm, char *text)
         return with_domain(vm, HV_OP_DESTROY, do_destroy, NULL, text);
 }
 
+/* A guest that runs follows what it was asked meanwhile. */
+static void give_up(struct hv_driver *d, struct hv_live_domain *domain)
+{
+        struct fake_domain *f = (struct fake_domain *)domain;
+        char port_id[AK_LEN_UID + 1];
+
+        if (d->guest.holds_devices || domain->head.state != HV_DOMAIN_RUNNING)
+                return;
+        while (f->asked_count > 0) {
+                (void)snprintf(port_id, sizeof(port_id), "%s", f->asked[0]);
+                unplug(domain, find_nic(domain, port_id));
+                report(d, HV_EVENT_DEVICE_REMOVED, domain->head.pod_uid, port_id, 0);
+        }
+}
+
 static enum hv_error do_suspend(struct hv_driver *d, struct hv_live_domain *domain, void *arg)
 {
         bool resume = arg != NULL;
@@ -300,6 +351,7 @@ static enum hv_error do_suspend(struct hv_driver *d, struct hv_live_domain *doma
         domain->head.state = resume ? HV_DOMAIN_RUNNING : HV_DOMAIN_PAUSED;
         report(d, HV_EVENT_LIFECYCLE, domain->head.pod_uid, "",
                resume ? HV_LIFECYCLE_RESUMED : HV_LIFECYCLE_SUSPENDED);
+        give_up(d, domain);
         return HV_OK;
 }
 
@@ -345,12 +397,14 @@ static enum hv_error do_detach(struct hv_driver *d, struct hv_live_domain *domai
                 return HV_ERROR_NO_DEVICE;
         if (d->guest.busy)
                 return HV_ERROR_BUSY;
+        if (find_asked(domain, spec->port_id))
+                return HV_ERROR_IN_PROGRESS;
         if (d->guest.refuses) {
                 report(d, HV_EVENT_REMOVAL_FAILED, domain->head.pod_uid, spec->port_id, 0);
-        } else if (!d->guest.holds_devices && domain->head.state == HV_DOMAIN_RUNNING) {
-                unplug(domain, nic);
-                report(d, HV_EVENT_DEVICE_REMOVED, domain->head.pod_uid, spec->port_id, 0);
+                return HV_OK;
         }
+        ask(domain, spec->port_id);
+        give_up(d, domain);
         return HV_OK;
 }
 
@@ -458,6 +512,16 @@ void hv_fake_remove_nic(struct hv_driver *d, const char *pod_uid, const char *po
                 unplug(domain, nic);
                 if (event)
                         report(d, HV_EVENT_DEVICE_REMOVED, pod_uid, port_id, 0);
+        }
+        (void)pthread_mutex_unlock(&d->lock);
+}
+
+void hv_fake_lose_tap(struct hv_driver *d, const char *ifname)
+{
+        (void)pthread_mutex_lock(&d->lock);
+        for (struct hv_live_domain *l = zhashx_first(d->domains); l; l = zhashx_next(d->domains)) {
+                for (size_t i = 0; i < l->nic_count; i++)
+                        l->nics[i].tap_idle |= strcmp(l->nics[i].ifname, ifname) == 0;
         }
         (void)pthread_mutex_unlock(&d->lock);
 }

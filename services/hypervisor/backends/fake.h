@@ -10,7 +10,7 @@
 struct hv_fake_guest {
         bool no_driver;     /* never binds a NIC */
         bool driver_fails;  /* sets FAILED */
-        bool holds_devices; /* detach is accepted, nothing follows */
+        bool holds_devices; /* detach is accepted, nothing follows; again: in progress */
         bool refuses;       /* detach is followed by removal_failed */
         bool busy;          /* detach: HV_ERROR_BUSY */
         bool ignores_power; /* shutdown does nothing */
@@ -24,4 +24,6 @@ void hv_fake_fail(struct hv_driver *d, enum hv_op op, enum hv_error error, unsig
 void hv_fake_break(struct hv_driver *d);
 /* As done behind our back. */
 void hv_fake_remove_nic(struct hv_driver *d, const char *pod_uid, const char *port_id, bool event);
+/* Deleted, and made anew. */
+void hv_fake_lose_tap(struct hv_driver *d, const char *ifname);
 void hv_fake_kill_domain(struct hv_driver *d, const char *pod_uid, bool crashed);

@@ -91,6 +91,7 @@ static enum hv_error classify_text(const char *m)
             {"No more available PCI slots", HV_ERROR_SLOT},
             {"is not connected to any PCI controller", HV_ERROR_SLOT},
             {"is already in use by", HV_ERROR_SLOT},
+            {"Only PCI buses up to", HV_ERROR_SLOT}, /* "Invalid PCI address …" */
             {"The device at PCI address", HV_ERROR_SLOT},
             {"managed='no' but specified dev doesn't exist", HV_ERROR_TAP},
             {"Unable to create tap device", HV_ERROR_TAP},

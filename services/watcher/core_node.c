@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * This machine's Node: created when it is not there, its status patched when it differs, looked after once a
- * minute. Ready says that both other services of the node have been heard.
+ * minute. Ready says that both other services of the node have been heard. Of the hotplug slots that the VMs
+ * of the node have, capacity counts all and allocatable those that are free.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "services/watcher/core_internal.h"
+
+#define SLOTS_US UINT64_C(10000000) /* between writes that are about slots alone */
 
 void watcher_node_deinit(struct watcher_node *node)
 {
@@ -52,7 +55,41 @@ static json_t *ready_condition(struct watcher_core *core, bool ready)
                          "lastTransitionTime", node->ready_since);
 }
 
-/* The status as it should be: what the machine is, and Ready. New reference. */
+static void put_count(json_t *status, const char *list, uint64_t count)
+{
+        char text[24];
+        json_t *object = json_object_get(status, list);
+        if (!json_is_object(object)) {
+                object = json_object();
+                (void)json_object_set_new(status, list, object);
+        }
+        (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)count);
+        (void)json_object_set_new(object, "alkaid.io/nic-slots", json_string(text));
+}
+
+/* Each plug changes them; that is no reason for a write each time. */
+static void count_slots(struct watcher_core *core)
+{
+        struct watcher_node *node = &core->node;
+        uint64_t slots = 0, available = 0;
+        for (size_t i = 0; i < core->vm_count; i++) {
+                const struct watcher_vm *vm = core->vms[i];
+                slots += vm->have_status ? vm->status.nic_slots : 0;
+                available += vm->have_status ? vm->status.nic_slots_free : 0;
+        }
+        node->count_us = 0;
+        if (slots == node->slots && available == node->slots_free)
+                return;
+        if (node->counted_us && core->now < node->counted_us + SLOTS_US) {
+                node->count_us = node->counted_us + SLOTS_US;
+                return;
+        }
+        node->counted_us = core->now;
+        node->slots = slots;
+        node->slots_free = available;
+}
+
+/* The status as it should be: what the machine and its VMs are, and Ready. New reference. */
 static json_t *node_status(struct watcher_core *core)
 {
         json_t *status = json_deep_copy(json_object_get(core->node.wanted, "status"));
@@ -60,6 +97,8 @@ static json_t *node_status(struct watcher_core *core)
                 json_decref(status);
                 status = json_object();
         }
+        put_count(status, "capacity", core->node.slots);
+        put_count(status, "allocatable", core->node.slots_free);
         json_t *condition = ready_condition(core, is_ready(core));
         (void)json_object_set_new(status, "conditions", json_pack("[o]", condition));
         return status;
@@ -108,6 +147,7 @@ void watcher_node_reconcile(struct watcher_core *core)
         struct watcher_node *node = &core->node;
         if (!node->wanted || node->task.op || core->now < node->task.retry_us)
                 return;
+        count_slots(core);
         json_t *status = node_status(core);
         if (!node->known)
                 create(core, status);
@@ -161,5 +201,7 @@ uint64_t watcher_node_deadline(const struct watcher_core *core)
         const struct watcher_node *node = &core->node;
         if (!node->wanted || node->task.op)
                 return 0;
-        return node->task.retry_us > core->now ? node->task.retry_us : node->check_us;
+        if (node->task.retry_us > core->now)
+                return node->task.retry_us;
+        return node->count_us && node->count_us < node->check_us ? node->count_us : node->check_us;
 }

@@ -12,6 +12,7 @@
 #include "libcommon/kube/informer.h"
 #include "libcommon/log.h"
 #include "libcommon/netaddr.h"
+#include "services/watcher/shell_peers.h"
 
 #define USER_AGENT "alkaid-watcher/" ALKAID_VERSION
 #define NOISE_US   10000000
@@ -24,6 +25,7 @@ struct watcher_shell {
         struct ak_kubeconfig kubeconfig;
         struct ak_kube_client *client;
         struct ak_informer *pods, *ports;
+        struct watcher_shell_peers *peers;
         struct ak_journal *journal;
         int timer; /* -1 = none */
         /* Calls that could not even be sent: answered after the step that asked for them. */
@@ -292,6 +294,9 @@ static int open_api(struct watcher_shell *shell)
                 rc = follow(shell, "/api/v1/pods", &pods, &shell->pods);
         if (rc == 0)
                 rc = follow(shell, "/apis/vpc.alkaid.io/v1/ports", &ports, &shell->ports);
+        if (rc == 0)
+                rc = watcher_shell_peers_new(&shell->peers, shell->loop, shell->bus, &shell->kubeconfig,
+                                             shell->config.node, shell->config.seed);
         if (rc < 0)
                 ak_log(AK_LOG_ERROR, "api_client_failed", "error", strerror(-rc), NULL);
         return rc;
@@ -412,6 +417,7 @@ struct watcher_shell *watcher_shell_free(struct watcher_shell *shell)
                 return NULL;
         if (shell->timer >= 0)
                 zloop_timer_end(shell->loop, shell->timer);
+        watcher_shell_peers_free(shell->peers);
         ak_informer_free(shell->pods);
         ak_informer_free(shell->ports);
         ak_kube_client_free(shell->client);

@@ -532,6 +532,49 @@ static void the_node_registers_itself(void **state)
         w.hold = false;
 }
 
+static const char *node_slots(const struct world_call *call, const char *list)
+{
+        const json_t *status = json_object_get(call->body, "status");
+        return json_string_value(json_object_get(json_object_get(status, list), "alkaid.io/nic-slots"));
+}
+
+static void say_slots(uint64_t slots_free)
+{
+        struct ak_message *m = ak_message_dup(zhashx_lookup(w.said, "vm.status/" UID_A));
+        m->vm_status.nic_slots = 64;
+        m->vm_status.nic_slots_free = slots_free;
+        world_say(&w, m, 1);
+}
+
+static void the_node_counts_hotplug_slots(void **state)
+{
+        (void)state;
+        tell_node("2");
+        world_start(&w, UID_A, "vm", "eth0=" PORT(0), NULL);
+        world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
+        world_settle(&w);
+        world_advance(&w, 20 * SEC);
+        w.hold = true;
+        say_slots(63);
+        struct world_call *call = zlistx_last(w.calls);
+        assert_int_equal(call->type, WATCHER_CALL_NODE_STATUS);
+        assert_string_equal(node_slots(call, "capacity"), "64");
+        assert_string_equal(node_slots(call, "allocatable"), "63");
+        world_answer(&w, WATCHER_CALL_NODE_STATUS, WATCHER_OK);
+        /* Soon again, and again: one write for both. */
+        say_slots(62);
+        world_advance(&w, SEC);
+        say_slots(61);
+        assert_int_equal(world_calls(&w, WATCHER_CALL_NODE_STATUS), 0);
+        world_advance(&w, 9 * SEC);
+        assert_int_equal(world_calls(&w, WATCHER_CALL_NODE_STATUS), 1);
+        call = zlistx_last(w.calls);
+        assert_string_equal(node_slots(call, "allocatable"), "61");
+        world_answer(&w, WATCHER_CALL_NODE_STATUS, WATCHER_OK);
+        w.hold = false;
+        world_settle(&w);
+}
+
 static void configuration_and_events_survive_json(void **state)
 {
         (void)state;
@@ -588,6 +631,7 @@ int main(void)
             T(malformed_objects_are_refused),
             T(what_is_followed_is_bounded),
             T(the_node_registers_itself),
+            T(the_node_counts_hotplug_slots),
             T(configuration_and_events_survive_json),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

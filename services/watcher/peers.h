@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the network service must know of other nodes: for each subnet of a VPC that has a port here, the ports
+ * that it has elsewhere. From the cluster's Ports and Nodes (whose InternalIP is their VXLAN address) follows
+ * one subnet.peers message per subnet. Pure: objects in, messages out; what has not changed is not said
+ * again.
+ *
+ * Apart from the core, because it decides nothing about NICs: a peer's port is neither wished nor reported.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "libcommon/cleanup.h"
+#include "proto/proto.h"
+
+struct watcher_peers;
+
+int watcher_peers_new(struct watcher_peers **out, const char *node);
+struct watcher_peers *watcher_peers_free(struct watcher_peers *peers);
+AK_DEFINE_CLEANUP(struct watcher_peers *, watcher_peers_free)
+
+/* An object as it is now, or gone. -ENOMEM. Objects that cannot be read count as gone. */
+int watcher_peers_port(struct watcher_peers *peers, const json_t *port, bool gone);
+int watcher_peers_node(struct watcher_peers *peers, const json_t *node, bool gone);
+
+/* For each subnet: a message to be kept as its last value, or (NULL) its topic to be forgotten. */
+typedef void (*watcher_peers_say)(void *arg, const char *topic, const struct ak_message *message);
+/* Says what has changed since the last call. -ENOMEM: the next call says the rest. */
+int watcher_peers_flush(struct watcher_peers *peers, watcher_peers_say say, void *arg);

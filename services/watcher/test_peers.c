@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "services/watcher/peers.h"
+
+/* What is said, "topic: lines" one behind the other. */
+struct heard {
+        char text[2048];
+};
+
+static void hear(void *arg, const char *topic, const struct ak_message *m)
+{
+        struct heard *h = arg;
+        size_t used = strlen(h->text);
+
+        (void)snprintf(h->text + used, sizeof(h->text) - used, "%s: %s|", topic,
+                       m ? m->subnet_peers.peers : "-");
+}
+
+static void assert_said(struct watcher_peers *p, const char *expected)
+{
+        struct heard h = {""};
+
+        assert_int_equal(watcher_peers_flush(p, hear, &h), 0);
+        assert_string_equal(h.text, expected);
+        h.text[0] = '\0';
+        assert_int_equal(watcher_peers_flush(p, hear, &h), 0);
+        assert_string_equal(h.text, ""); /* nothing twice */
+}
+
+static void port(struct watcher_peers *p, const char *id, const char *vpc, const char *subnet,
+                 const char *node, int n, const char *phase)
+{
+        char mac[32], ip[32];
+
+        (void)snprintf(mac, sizeof(mac), "06:00:00:00:00:%02x", n);
+        (void)snprintf(ip, sizeof(ip), "10.0.0.%d", n);
+        json_auto_t *json =
+            json_pack("{s:{s:s}, s:{s:s, s:s, s:[s, s]}, s:{s:s, s:s, s:s}}", "metadata", "name", id, "spec",
+                      "nodeName", node, "macAddress", mac, "ipAddresses", ip, "fd00::5", "status", "phase",
+                      phase, "subnetID", subnet, "vpcID", vpc);
+        assert_int_equal(watcher_peers_port(p, json, false), 0);
+}
+
+static void gone(struct watcher_peers *p, const char *id)
+{
+        json_auto_t *json = json_pack("{s:{s:s}}", "metadata", "name", id);
+
+        assert_int_equal(watcher_peers_port(p, json, true), 0);
+}
+
+static void node(struct watcher_peers *p, const char *name, const char *address)
+{
+        json_auto_t *json = json_pack("{s:{s:s}, s:{s:[{s:s, s:s}, {s:s, s:s}]}}", "metadata", "name", name,
+                                      "status", "addresses", "type", "Hostname", "address", name, "type",
+                                      "InternalIP", "address", address);
+        assert_int_equal(watcher_peers_node(p, json, false), 0);
+}
+
+#define B5 "06:00:00:00:00:05 192.0.2.2 10.0.0.5,fd00::5\n"
+
+static void ports_elsewhere_are_told(void **state)
+{
+        AK_CLEANUP(watcher_peers_freep) struct watcher_peers *p = NULL;
+
+        (void)state;
+        assert_int_equal(watcher_peers_new(&p, "a"), 0);
+        node(p, "a", "192.0.2.1");
+        node(p, "b", "192.0.2.2");
+        port(p, "p1", "v1", "s1", "b", 5, "Bound");
+        assert_said(p, ""); /* the VPC is not here */
+        port(p, "p2", "v1", "s2", "a", 6, "Bound");
+        assert_said(p, "subnet.peers/s1: " B5 "|subnet.peers/s2: |"); /* routed between: all subnets of it */
+        port(p, "p1", "v1", "s1", "b", 5, "Releasing");
+        assert_said(p, "");
+        port(p, "p1", "v1", "s1", "b", 5, "Unbound");
+        assert_said(p, "subnet.peers/s1: -|");
+        port(p, "p1", "v1", "s1", "b", 5, "Bound");
+        assert_said(p, "subnet.peers/s1: " B5 "|");
+        gone(p, "p2");
+        assert_said(p, "subnet.peers/s1: -|subnet.peers/s2: -|");
+}
+
+static void a_node_that_goes_takes_its_ports_along(void **state)
+{
+        AK_CLEANUP(watcher_peers_freep) struct watcher_peers *p = NULL;
+
+        (void)state;
+        assert_int_equal(watcher_peers_new(&p, "a"), 0);
+        port(p, "p1", "v1", "s1", "b", 5, "Bound");
+        port(p, "p2", "v1", "s1", "a", 6, "Bound");
+        assert_said(p, "subnet.peers/s1: |"); /* where it is is not known */
+        node(p, "b", "192.0.2.2");
+        assert_said(p, "subnet.peers/s1: " B5 "|");
+        node(p, "b", "192.0.2.22");
+        assert_said(p, "subnet.peers/s1: 06:00:00:00:00:05 192.0.2.22 10.0.0.5,fd00::5\n|");
+        node(p, "b", "nowhere");
+        assert_said(p, "subnet.peers/s1: |");
+}
+
+static void what_cannot_be_read_counts_as_gone(void **state)
+{
+        AK_CLEANUP(watcher_peers_freep) struct watcher_peers *p = NULL;
+        json_auto_t *bad =
+            json_pack("{s:{s:s}, s:{s:s}}", "metadata", "name", "p1", "status", "phase", "Bound");
+
+        (void)state;
+        assert_int_equal(watcher_peers_new(&p, "a"), 0);
+        node(p, "b", "192.0.2.2");
+        port(p, "p1", "v1", "s1", "b", 5, "Bound");
+        port(p, "p2", "v1", "s1", "a", 6, "Bound");
+        assert_said(p, "subnet.peers/s1: " B5 "|");
+        assert_int_equal(watcher_peers_port(p, bad, false), 0);
+        assert_said(p, "subnet.peers/s1: |");
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+            cmocka_unit_test(ports_elsewhere_are_told),
+            cmocka_unit_test(a_node_that_goes_takes_its_ports_along),
+            cmocka_unit_test(what_cannot_be_read_counts_as_gone),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

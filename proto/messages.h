@@ -20,21 +20,22 @@
  */
 #pragma once
 
-#define AK_LEN_UID     63   /* pod UID, port ID: UUIDs */
-#define AK_LEN_NAME    253  /* Kubernetes object name */
-#define AK_LEN_NIC     15   /* interface name */
-#define AK_LEN_REASON  63   /* CamelCase */
-#define AK_LEN_MESSAGE 1023 /* for a person */
-#define AK_LEN_MAC     17
-#define AK_LEN_CIDR    49
-#define AK_LEN_IMAGE   2047
-#define AK_MAX_NICS    64
-#define AK_MAX_ADDRS   8
-#define AK_LEN_RULE    127 /* security rule, compiled */
-#define AK_MAX_RULES   48
-#define AK_MAX_KBPS    100000000
-#define AK_MAX_U64     UINT64_MAX
-#define AK_MAX_USEC    UINT64_C(4102444800000000) /* the year 2100 */
+#define AK_LEN_UID        63   /* pod UID, port ID: UUIDs */
+#define AK_LEN_NAME       253  /* Kubernetes object name */
+#define AK_LEN_NIC        15   /* interface name */
+#define AK_LEN_REASON     63   /* CamelCase */
+#define AK_LEN_MESSAGE    1023 /* for a person */
+#define AK_LEN_MAC        17
+#define AK_LEN_CIDR       49
+#define AK_LEN_IMAGE      2047
+#define AK_MAX_NICS       64
+#define AK_MAX_ADDRS      8
+#define AK_LEN_RULE       127 /* security rule, compiled */
+#define AK_MAX_RULES      48
+#define AK_MAX_PEERS_TEXT 250000 /* some 4,000 ports */
+#define AK_MAX_KBPS       100000000
+#define AK_MAX_U64        UINT64_MAX
+#define AK_MAX_USEC       UINT64_C(4102444800000000) /* the year 2100 */
 
 /* E(C name, wire name): the wire carries the name. The first value is the zero value. */
 #define AK_VM_WANTED_VALUES(E, x)                                                                            \
@@ -196,6 +197,12 @@
         F(U64, guest_us, AK_MAX_USEC, 0, OPTIONAL, "from attached to the driver's DRIVER_OK")                \
         F(U64, detach_us, AK_MAX_USEC, 0, OPTIONAL, "from the detach call to the device's removal")
 
+#define AK_SUBNET_PEERS_FIELDS(F)                                                                            \
+        F(STR, subnet_id, AK_LEN_UID, 0, REQUIRED, "UID of the subnet")                                      \
+        F(STR, vpc_id, AK_LEN_UID, 0, OPTIONAL, "UID of the VPC")                                            \
+        F(TEXT, peers, AK_MAX_PEERS_TEXT, 0, OPTIONAL,                                                       \
+          "a line per port: MAC, address of its node, the port's addresses separated by commas")
+
 /* M(struct and symbol, type on the wire, topic key, publisher, listeners, fields, doc) */
 #define AK_MESSAGES(M)                                                                                       \
         M(vm_diff, "vm.diff", "<pod uid>", "watcher", "hypervisor", AK_VM_DIFF_FIELDS,                       \
@@ -209,6 +216,8 @@
           AK_PORT_STATUS_FIELDS,                                                                             \
           "The host's side of a NIC. ready makes the hypervisor attach it; twice: answered with nic.status " \
           "again.")                                                                                          \
+        M(subnet_peers, "subnet.peers", "<subnet id>", "watcher", "network", AK_SUBNET_PEERS_FIELDS,         \
+          "The ports that a subnet has on other nodes, all of them: what is not listed is not there.")       \
         M(nic_status, "nic.status", "<pod uid>/<port id>", "hypervisor", "watcher, network",                 \
           AK_NIC_STATUS_FIELDS,                                                                              \
           "The VM's side of a NIC. detached lets the network service release the port.")

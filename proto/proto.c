@@ -143,7 +143,8 @@ void ak_message_topic(const struct ak_message *m, char out[AK_TOPIC_SIZE])
         if (port_id)
                 (void)snprintf(out, AK_TOPIC_SIZE, "%s/%s/%s", info->type, pod_uid, port_id);
         else
-                (void)snprintf(out, AK_TOPIC_SIZE, "%s/%s", info->type, pod_uid);
+                (void)snprintf(out, AK_TOPIC_SIZE, "%s/%s", info->type,
+                               pod_uid ? pod_uid : string_field(m, "subnet_id"));
 }
 
 /* A key is part of a topic: it must not be empty, nor hold what separates or could forge one. */
@@ -156,9 +157,11 @@ static bool key_valid(const char *key)
 
 static int check_keys(const struct ak_message *m, char error[AK_SCHEMA_ERROR_SIZE])
 {
-        static const char *const names[] = {"pod_uid", "port_id"};
+        /* Of a message about a pod, a subnet is no part of the key. */
+        static const char *const names[] = {"pod_uid", "port_id", "subnet_id"};
+        size_t count = string_field(m, "pod_uid") ? 2 : 3;
 
-        for (size_t i = 0; i < AK_ARRAY_SIZE(names); i++) {
+        for (size_t i = 0; i < count; i++) {
                 const char *key = string_field(m, names[i]);
 
                 if (key && !key_valid(key)) {

@@ -210,6 +210,23 @@ static int on_vm_status(struct net_core *core, const struct ak_vm_status *s, uin
         return r;
 }
 
+/* Nothing of it is kept here: the message is the whole truth, and the backend compares it with the kernel. */
+static int on_subnet_peers(const struct net_core *core, const struct ak_message *m, struct net_actions *out)
+{
+        (void)core;
+        if (!ak_uuid_valid(m->subnet_peers.subnet_id) || !ak_uuid_valid(m->subnet_peers.vpc_id))
+                return 0;
+        struct ak_message *copy = ak_message_dup(m);
+        struct net_action *a = copy ? net_actions_add(out, NET_ACTION_PEERS) : NULL;
+
+        if (!a) {
+                ak_message_free(copy);
+                return -ENOMEM;
+        }
+        a->peers = copy;
+        return 0;
+}
+
 static int on_message(struct net_core *core, const struct ak_message *m, uint64_t now_us,
                       struct net_actions *out)
 {
@@ -218,6 +235,8 @@ static int on_message(struct net_core *core, const struct ak_message *m, uint64_
         switch (m->type) {
         case ak_message_nic_diff:
                 return on_nic_diff(core, &m->nic_diff, now_us, out);
+        case ak_message_subnet_peers:
+                return on_subnet_peers(core, m, out);
         case ak_message_nic_status:
                 return on_nic_status(core, &m->nic_status, now_us, out);
         case ak_message_vm_status:

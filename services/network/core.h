@@ -110,6 +110,7 @@ enum net_action_type {
         NET_ACTION_FORGET,  /* drop the topic's last value */
         NET_ACTION_PREPARE, /* make the port exist and be right; answered with PREPARED */
         NET_ACTION_RELEASE, /* remove the port; answered with RELEASED */
+        NET_ACTION_PEERS,   /* the ports of a subnet on other nodes are these */
         NET_ACTION_SWEEP,   /* remove subnets and VPCs of ours that have no port */
         NET_ACTION_WAKE,    /* TICK at wake_us; replaces an earlier one */
 };
@@ -130,6 +131,7 @@ struct net_action {
                         uint64_t op;
                         struct net_port_key key;
                 } release;
+                struct ak_message *peers; /* subnet.peers */
                 uint64_t wake_us;
         };
 };

@@ -55,6 +55,8 @@ void net_actions_clear(struct net_actions *actions)
                         free(a->topic);
                 else if (a->type == NET_ACTION_PREPARE)
                         free(a->prepare.spec);
+                else if (a->type == NET_ACTION_PEERS)
+                        ak_message_free(a->peers);
         }
         free(actions->items);
         memset(actions, 0, sizeof(*actions));
@@ -74,6 +76,8 @@ static json_t *action_to_json(const struct net_action *a)
                                  "message", ak_message_to_json(a->publish.message));
         case NET_ACTION_FORGET:
                 return json_pack("{s:s,s:s}", "action", "forget", "topic", a->topic);
+        case NET_ACTION_PEERS:
+                return json_pack("{s:s,s:o}", "action", "peers", "message", ak_message_to_json(a->peers));
         case NET_ACTION_PREPARE:
                 return json_pack("{s:s,s:o,s:o}", "action", "prepare", "op", u64(a->prepare.op), "spec",
                                  net_spec_to_json(a->prepare.spec));

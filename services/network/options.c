@@ -55,6 +55,11 @@ static const struct ak_option options[] = {
      .def = "off",
      .choices = "off|keep",
      .help = "off: set net.bridge.bridge-nf-call-* to 0, else the host's iptables filter VM traffic"},
+    {.name = "vtep",
+     .type = AK_OPT_STRING,
+     .offset = AT(vtep),
+     .help = "address of this host for the other nodes' VXLAN, the one that the watcher gives as --node-ip; "
+             "without it a subnet ends at this node"},
     {.name = "max-ports",
      .type = AK_OPT_UINT,
      .offset = AT(max_ports),

@@ -139,6 +139,15 @@ static void release(struct net_shell *s, const struct net_action *a)
         run_job(s, job, NET_JOB_RELEASE, a->release.op);
 }
 
+static void set_peers(struct net_shell *s, struct net_action *a)
+{
+        struct net_job *job = net_job_new(NET_JOB_PEERS, a->peers->subnet_peers.subnet_id);
+
+        if (job)
+                job->peers = AK_STEAL(a->peers);
+        run_job(s, job, NET_JOB_PEERS, 0);
+}
+
 static void carry_out(struct net_shell *s, struct net_action *a)
 {
         switch (a->type) {
@@ -153,6 +162,9 @@ static void carry_out(struct net_shell *s, struct net_action *a)
                 break;
         case NET_ACTION_RELEASE:
                 release(s, a);
+                break;
+        case NET_ACTION_PEERS:
+                set_peers(s, a);
                 break;
         case NET_ACTION_SWEEP:
                 run_job(s, net_job_new(NET_JOB_SWEEP, ""), NET_JOB_SWEEP, 0);
@@ -321,6 +333,7 @@ static int make_backend(struct vpc_backend **out, const char *node, const struct
                                    .dnsmasq_path = o->dnsmasq_path,
                                    .lease_seconds = (uint32_t)(o->dhcp_lease / 1000000),
                                    .anti_spoofing = o->anti_spoofing,
+                                   .vtep = o->vtep,
                                    .keep_bridge_nf_call = strcmp(o->bridge_nf_call, "keep") == 0};
         int r = vpc_bridge_new(out, &b, &error);
         return r < 0 ? complain(r == -EINVAL ? 2 : 1, "backend", error.message) : 0;
@@ -374,6 +387,8 @@ static int subscribe(struct net_shell *s)
 {
         int r = ak_bus_subscribe(s->bus, "watcher", "nic.diff/");
 
+        if (r == 0)
+                r = ak_bus_subscribe(s->bus, "watcher", "subnet.peers/");
         if (r == 0)
                 r = ak_bus_subscribe(s->bus, "hypervisor", "nic.status/");
         if (r == 0)

@@ -144,6 +144,7 @@ static void carry_out(struct world *w, const struct net_action *a)
                 break;
         case NET_ACTION_FORGET:
         case NET_ACTION_SWEEP:
+        case NET_ACTION_PEERS:
                 break;
         }
 }

@@ -37,6 +37,7 @@ struct net_job *net_job_free(struct net_job *job)
         if (job) {
                 free(job->spec);
                 free(job->inventory.ports);
+                ak_message_free(job->peers);
                 free(job);
         }
         return NULL;
@@ -52,6 +53,11 @@ static void run(struct vpc_backend *b, struct net_job *job)
                 break;
         case NET_JOB_RELEASE:
                 job->error = b->ops->release(b, &job->key, &job->text);
+                break;
+        case NET_JOB_PEERS:
+                job->error = b->ops->set_peers(
+                    b, job->peers->subnet_peers.subnet_id, job->peers->subnet_peers.vpc_id,
+                    job->peers->subnet_peers.peers ? job->peers->subnet_peers.peers : "", &job->text);
                 break;
         case NET_JOB_SWEEP:
                 job->error = b->ops->sweep(b, &job->text);

@@ -10,7 +10,7 @@
 
 #include "services/network/backends/backend.h"
 
-enum net_job_type { NET_JOB_PREPARE, NET_JOB_RELEASE, NET_JOB_SWEEP, NET_JOB_INVENTORY };
+enum net_job_type { NET_JOB_PREPARE, NET_JOB_RELEASE, NET_JOB_PEERS, NET_JOB_SWEEP, NET_JOB_INVENTORY };
 
 struct net_job {
         enum net_job_type type;
@@ -18,6 +18,7 @@ struct net_job {
         char lane[AK_UUID_SIZE];    /* subnet; "" for jobs of no subnet, which keep their order too */
         struct net_port_spec *spec; /* PREPARE */
         struct net_port_key key;    /* RELEASE */
+        struct ak_message *peers;   /* PEERS: subnet.peers */
         /* the answer */
         int error;
         struct net_error text;

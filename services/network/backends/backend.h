@@ -61,6 +61,14 @@ struct vpc_backend_ops {
          */
         int (*release)(struct vpc_backend *b, const struct net_port_key *key, struct net_error *error);
 
+        /*
+         * The ports of the subnet on other nodes are those listed (as subnet.peers has them), and no others:
+         * on return of 0 their frames come and go, and nobody else's. May come before the subnet is here:
+         * kept until it is. Twice: nothing. -EOPNOTSUPP: this backend needs no telling.
+         */
+        int (*set_peers)(struct vpc_backend *b, const char *subnet_id, const char *vpc_id, const char *peers,
+                         struct net_error *error);
+
         /* Removes subnets and VPCs of our node that have no port, */
         int (*sweep)(struct vpc_backend *b, struct net_error *error);
 
@@ -97,6 +105,7 @@ struct bridge_options {
         uint32_t lease_seconds;   /* at least 120, dnsmasq's smallest */
         bool anti_spoofing;       /* filter what VMs send; needs nftables' bridge family */
         bool keep_bridge_nf_call; /* leave net.bridge.bridge-nf-call-* as they are (brnf.h) */
+        const char *vtep;         /* our address for other nodes' VXLAN; NULL or "": one node only */
 };
 int vpc_bridge_new(struct vpc_backend **out, const struct bridge_options *options, struct net_error *error);
 

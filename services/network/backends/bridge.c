@@ -206,19 +206,23 @@ static int bridge_release(struct vpc_backend *backend, const struct net_port_key
         return r;
 }
 
-static int bridge_prepare(struct vpc_backend *backend, const struct net_port_spec *spec,
+static int bridge_prepare(struct vpc_backend *backend, const struct net_port_spec *wished,
                           struct net_prepared *out, struct net_error *error)
 {
+        AK_AUTOFREE struct net_port_spec *spec = malloc(sizeof(*spec));
         struct bridge *b = bridge_of(backend);
         uint64_t start_us = ak_clock_monotonic_us();
         AK_CLEANUP(nl_socket_freep) struct nl_sock *sock = NULL;
         struct net_prepared prepared = {0};
         struct net_error ignored;
         bool made = false;
-        int r = rtnl_open(&sock);
+        int r = spec ? rtnl_open(&sock) : -ENOMEM;
 
         if (r < 0)
                 return failed("netlink", r, error);
+        *spec = *wished;
+        if (b->mtu_limit != 0 && spec->mtu > b->mtu_limit)
+                spec->mtu = b->mtu_limit;
         struct subnet *s = subnet_enter(b, spec->key.subnet_id, spec->vpc_id, spec->key.port_id);
         if (!s)
                 return failed("subnet", -ENOMEM, error);
@@ -397,6 +401,7 @@ static void forget_subnets(struct bridge *b)
 
                 if (s->server.pidfd >= 0)
                         (void)close(s->server.pidfd);
+                free(s->peers);
                 free(s);
         }
         pthread_mutex_unlock(&b->lock);
@@ -404,7 +409,7 @@ static void forget_subnets(struct bridge *b)
 
 static int bridge_teardown(struct vpc_backend *backend, struct net_error *error)
 {
-        static const char *const kinds[] = {"tun", "veth", "bridge"};
+        static const char *const kinds[] = {"tun", "vxlan", "veth", "bridge"};
         struct bridge *b = bridge_of(backend);
         AK_CLEANUP(nl_socket_freep) struct nl_sock *sock = NULL;
         size_t left = 0;
@@ -455,6 +460,7 @@ static const struct vpc_backend_ops bridge_ops = {
     .inventory = bridge_inventory,
     .prepare = bridge_prepare,
     .release = bridge_release,
+    .set_peers = bridge_set_peers,
     .sweep = bridge_sweep,
     .teardown = bridge_teardown,
     .event_fd = bridge_event_fd,
@@ -495,7 +501,12 @@ int vpc_bridge_new(struct vpc_backend **out, const struct bridge_options *option
         pthread_mutex_init(&b->lock, NULL);
         pthread_mutex_init(&b->vpc_lock, NULL);
         pthread_cond_init(&b->calm, NULL);
-        int r = fill(b, options);
+        int r = vxlan_init(b, options->vtep, error);
+        if (r < 0) {
+                bridge_free(&b->base);
+                return r;
+        }
+        r = fill(b, options);
         if (r < 0) {
                 bridge_free(&b->base);
                 return failed("kernel events", r, error);

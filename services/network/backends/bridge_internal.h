@@ -24,6 +24,7 @@ struct subnet {
         struct net_port_spec as;                   /* what it was made from; valid once `standing` was set */
         uint32_t mtus[BRIDGE_MAX_MTUS], mtu_count; /* of `as` and its like */
         struct dhcp_server server;
+        char *peers; /* on other nodes; NULL = nobody has told */
 };
 
 #define MONITOR_MAX 4096
@@ -43,6 +44,8 @@ struct bridge {
         struct dhcp_options dhcp;
         struct filter *filter; /* NULL: no anti-spoofing */
         bool fix_nf_call;
+        struct ak_ip vtep;    /* family 0 = none */
+        uint32_t mtu_limit;   /* what fits into the encapsulation; 0 = no limit */
         pthread_mutex_t lock; /* the table of subnets */
         pthread_cond_t calm;  /* a subnet is no longer busy */
         struct subnet **subnets;
@@ -65,6 +68,16 @@ struct subnet *subnet_enter(struct bridge *b, const char *id, const char *vpc_id
 void subnet_leave(struct bridge *b, struct subnet *s);
 /* Notes a subnet found on the host and the server that serves it. */
 int subnet_adopt(struct bridge *b, const char *id, const char *vpc_id);
+/* bridge_vxlan.c */
+
+int vxlan_init(struct bridge *b, const char *vtep, struct net_error *error);
+/* Makes the subnet's VXLAN link stand, with the peers that are known. 0 as well where there is none to be. */
+int vxlan_ensure(struct bridge *b, struct nl_sock *sock, const struct subnet *s,
+                 const struct net_port_spec *spec, int bridge, const char *label, struct net_error *error);
+bool vxlan_is_right(struct bridge *b, struct nl_sock *sock, const char *subnet_id, int bridge);
+int bridge_set_peers(struct vpc_backend *backend, const char *subnet_id, const char *vpc_id,
+                     const char *peers, struct net_error *error);
+
 /* Makes namespace, bridge, gateway leg and DHCP server stand. *ifindex: of the bridge. */
 int subnet_ensure(struct bridge *b, struct nl_sock *sock, struct subnet *s, const struct net_port_spec *spec,
                   int *ifindex, struct net_error *error);

@@ -151,7 +151,8 @@ static bool subnet_is_right(struct bridge *b, const char *subnet_id)
         if (rtnl_get(b->monitor.ask, net_bridge_name(subnet_id).s, &bridge) < 0 ||
             rtnl_get(b->monitor.ask, net_veth_name(subnet_id).s, &leg) < 0)
                 return false;
-        return rtnl_link_get_master(leg) == rtnl_link_get_ifindex(bridge);
+        return rtnl_link_get_master(leg) == rtnl_link_get_ifindex(bridge) &&
+               vxlan_is_right(b, b->monitor.ask, subnet_id, rtnl_link_get_ifindex(bridge));
 }
 
 /* Whether a call is working on it. Unknown subnets count as such: they are none of ours any more. */

@@ -50,6 +50,7 @@ static void discard(struct bridge *b, struct subnet *s)
         for (size_t i = 0; i < b->subnet_count; i++)
                 if (b->subnets[i] == s)
                         b->subnets[i] = b->subnets[--b->subnet_count];
+        free(s->peers);
         free(s);
 }
 
@@ -432,6 +433,10 @@ static int ensure_links(struct bridge *b, struct nl_sock *sock, struct subnet *s
         r = ensure_bridge(b, sock, s, spec->mtu, ifindex, error);
         if (r == 0)
                 r = ensure_leg(b, sock, s, spec, ns_fd, *ifindex, error);
+        char label[NET_LABEL_SIZE];
+        subnet_label(b, s, label);
+        if (r == 0)
+                r = vxlan_ensure(b, sock, s, spec, *ifindex, label, error);
         if (r == 0)
                 r = spec->source_nat ? uplink_ensure(sock, ns_fd, b->node, s->vpc_id, error)
                                      : uplink_remove(sock, b->node, s->vpc_id, error);
@@ -512,8 +517,8 @@ static int remove_namespace(struct bridge *b, const char *vpc_id, struct net_err
 
 static int drop_links(struct bridge *b, struct nl_sock *sock, struct subnet *s, struct net_error *error)
 {
-        struct net_name leg = net_veth_name(s->id), bridge = net_bridge_name(s->id);
-        const struct net_name names[] = {leg, bridge};
+        struct net_name leg = net_veth_name(s->id);
+        const struct net_name names[] = {net_vxlan_name(s->id), leg, net_bridge_name(s->id)};
 
         for (size_t i = 0; i < AK_ARRAY_SIZE(names); i++) {
                 AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = NULL;
@@ -566,7 +571,8 @@ int subnet_drop_if_empty(struct bridge *b, struct nl_sock *sock, struct subnet *
         if (r < 0)
                 return r;
         dhcp_forget(&b->dhcp, s->id);
-        s->gone = true;
+        s->standing = false;
+        s->gone = !s->peers; /* what is known of other nodes is not said again */
         return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "services/network/backends/backend.h"
+#include "services/network/backends/peers.h"
 #include "services/network/label.h"
 
 #define FAKE_MAX NET_MAX_PORTS
@@ -124,6 +125,15 @@ static int fake_release(struct vpc_backend *b, const struct net_port_key *key, s
         return r;
 }
 
+static int fake_set_peers(struct vpc_backend *b, const char *subnet_id, const char *vpc_id, const char *peers,
+                          struct net_error *error)
+{
+        (void)subnet_id;
+        (void)vpc_id;
+        (void)b;
+        return peers_check(peers, error); /* there are no other nodes */
+}
+
 static int fake_sweep(struct vpc_backend *b, struct net_error *error)
 {
         (void)b;
@@ -180,6 +190,7 @@ static const struct vpc_backend_ops fake_ops = {
     .inventory = fake_inventory,
     .prepare = fake_prepare,
     .release = fake_release,
+    .set_peers = fake_set_peers,
     .sweep = fake_sweep,
     .teardown = fake_teardown,
     .event_fd = fake_event_fd,

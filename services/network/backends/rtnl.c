@@ -15,6 +15,7 @@
 #include <netlink/msg.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link/inet6.h>
+#include <netlink/route/link/vxlan.h>
 #include <netlink/route/qdisc.h>
 #include <netlink/route/qdisc/tbf.h>
 #include <netlink/route/tc.h>
@@ -183,6 +184,74 @@ int rtnl_add_veth(struct nl_sock *sock, const char *name, uint32_t mtu, const ch
                 return -ENOMEM;
         }
         return send_sync(sock, msg);
+}
+
+#define VXLAN_PORT 4789 /* IANA */
+
+int rtnl_add_vxlan(struct nl_sock *sock, const char *name, uint32_t vni, const struct ak_ip *local,
+                   uint32_t mtu)
+{
+        AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = rtnl_link_vxlan_alloc();
+        bool six = local->family == 6;
+        AK_CLEANUP(nl_addr_putp)
+        struct nl_addr *from = nl_addr_build(six ? AF_INET6 : AF_INET, local->bytes, six ? 16 : 4);
+
+        if (!link || !from)
+                return -ENOMEM;
+        rtnl_link_set_name(link, name);
+        rtnl_link_set_mtu(link, mtu);
+        rtnl_link_vxlan_set_id(link, vni);
+        rtnl_link_vxlan_set_local(link, from);
+        rtnl_link_vxlan_set_port(link, VXLAN_PORT);
+        rtnl_link_vxlan_set_learning(link, 0);
+        rtnl_link_vxlan_set_proxy(link, 1);
+        return rtnl_errno(rtnl_link_add(sock, link, NLM_F_CREATE | NLM_F_EXCL));
+}
+
+int rtnl_quiet_port(struct nl_sock *sock, int ifindex)
+{
+        struct ifinfomsg info = {.ifi_family = AF_BRIDGE, .ifi_index = ifindex};
+        struct nl_msg *msg = nlmsg_alloc_simple(RTM_SETLINK, 0);
+        struct nlattr *port = NULL;
+
+        if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0 ||
+            !(port = nla_nest_start(msg, IFLA_PROTINFO | NLA_F_NESTED)) ||
+            nla_put_u8(msg, IFLA_BRPORT_LEARNING, 0) < 0 ||
+            nla_put_u8(msg, IFLA_BRPORT_UNICAST_FLOOD, 0) < 0) {
+                nlmsg_free(msg);
+                return -ENOMEM;
+        }
+        nla_nest_end(msg, port);
+        return send_sync(sock, msg);
+}
+
+static int mtu_of_link(struct nl_sock *sock, int ifindex, uint32_t *out)
+{
+        AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = NULL;
+        int r = rtnl_errno(rtnl_link_get_kernel(sock, ifindex, NULL, &link));
+
+        if (r == 0)
+                *out = rtnl_link_get_mtu(link);
+        return r;
+}
+
+int rtnl_mtu_of_address(struct nl_sock *sock, const struct ak_ip *ip, uint32_t *out)
+{
+        AK_CLEANUP(nl_cache_freep) struct nl_cache *cache = NULL;
+        size_t len = ip->family == 6 ? 16 : 4;
+        int r = rtnl_errno(rtnl_addr_alloc_cache(sock, &cache));
+
+        if (r < 0)
+                return r;
+        for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o)) {
+                struct rtnl_addr *addr = (struct rtnl_addr *)o;
+                struct nl_addr *local = rtnl_addr_get_local(addr);
+
+                if (local && nl_addr_get_len(local) == len &&
+                    memcmp(nl_addr_get_binary_addr(local), ip->bytes, len) == 0)
+                        return mtu_of_link(sock, rtnl_addr_get_ifindex(addr), out);
+        }
+        return -EADDRNOTAVAIL;
 }
 
 int rtnl_add_tap(const char *name)

@@ -30,6 +30,13 @@ bool rtnl_is(struct rtnl_link *link, const char *kind); /* "bridge", "veth", "tu
 /* Both come down, unlabelled; -EEXIST. */
 int rtnl_add_bridge(struct nl_sock *sock, const char *name, uint32_t mtu);
 int rtnl_add_veth(struct nl_sock *sock, const char *name, uint32_t mtu, const char *peer, int peer_ns_fd);
+/* A VXLAN link that learns nothing and answers ARP from its neighbours; port 4789. */
+int rtnl_add_vxlan(struct nl_sock *sock, const char *name, uint32_t vni, const struct ak_ip *local,
+                   uint32_t mtu);
+/* The bridge port learns no MAC, and gets no frames for unknown ones. */
+int rtnl_quiet_port(struct nl_sock *sock, int ifindex);
+/* MTU of the link that has this address; -EADDRNOTAVAIL. */
+int rtnl_mtu_of_address(struct nl_sock *sock, const struct ak_ip *ip, uint32_t *out);
 /* A persistent tap with virtio-net header, one queue, as libvirt opens it with managed='no'. */
 int rtnl_add_tap(const char *name);
 

@@ -156,9 +156,18 @@ static void use_port(const struct nic *n, int slot)
         (void)api_txn_put(n->t, &api_kind_port, port);
 }
 
+/* A VM that runs has the slots that it was started with, whatever the configuration says by now. */
+static uint32_t slots_of(const struct api_core *core, const json_t *pod)
+{
+        json_int_t has = json_integer_value(api_at(pod, "status.virtualMachineStatus.nicSlots"));
+
+        return has > 0 && has < core->nic_slots ? (uint32_t)has : core->nic_slots;
+}
+
 static void add_nic(const struct nic *n)
 {
-        int slot = api_free_slot(n->t->core, api_uid(n->pod));
+        uint32_t slots = slots_of(n->t->core, n->pod);
+        int slot = api_free_slot(n->t->core, api_uid(n->pod), slots);
         char detail[160];
 
         if (slot < 0) {
@@ -166,7 +175,7 @@ static void add_nic(const struct nic *n)
                     detail, sizeof(detail),
                     "the VM has %u hotplug slots and none is free; a NIC being removed holds its slot "
                     "until the guest lets go",
-                    n->t->core->nic_slots);
+                    slots);
                 api_cause(n->causes, API_TOO_MANY, "spec.nics", NULL, detail);
         } else if (*api_text(n->entry, "portId")) {
                 use_port(n, slot);
@@ -182,18 +191,20 @@ static void init_nic(struct nic *n, struct api_txn *t, json_t *pod, size_t i, st
         (void)snprintf(n->field, sizeof(n->field), "spec.nics[%zu]", i);
 }
 
-static bool count_fits(struct api_txn *t, const json_t *nics, struct api_causes *causes)
+static bool count_fits(struct api_txn *t, const json_t *pod, struct api_causes *causes)
 {
+        uint32_t slots = slots_of(t->core, pod);
+        size_t nics = json_array_size(api_at(pod, "spec.nics"));
         char detail[96];
 
-        if (json_array_size(nics) == 0) {
+        if (nics == 0) {
                 api_cause(causes, API_REQUIRED, "spec.nics", NULL,
                           "a VM pod declares its NICs, the primary one first, for example [{name: eth0}]");
                 return false;
         }
-        if (json_array_size(nics) <= t->core->nic_slots)
+        if (nics <= slots)
                 return true;
-        (void)snprintf(detail, sizeof(detail), "a VM has %u hotplug slots", t->core->nic_slots);
+        (void)snprintf(detail, sizeof(detail), "a VM has %u hotplug slots", slots);
         api_cause(causes, API_TOO_MANY, "spec.nics", NULL, detail);
         return false;
 }
@@ -204,7 +215,7 @@ void api_pod_nics_create(struct api_txn *t, json_t *pod, struct api_causes *caus
         struct nic n;
         size_t i;
 
-        if (!count_fits(t, nics, causes) || api_causes_any(causes))
+        if (!count_fits(t, pod, causes) || api_causes_any(causes))
                 return;
         annotations = json_copy(api_at(pod, "metadata.annotations"));
         if (!annotations)
@@ -353,7 +364,7 @@ void api_pod_nics_update(struct api_txn *t, const json_t *old, json_t *pod, stru
         size_t i;
 
         remove_nics(t, old, pod, causes);
-        if (api_causes_any(causes) || !count_fits(t, api_at(pod, "spec.nics"), causes))
+        if (api_causes_any(causes) || !count_fits(t, pod, causes))
                 return;
         json_array_foreach(api_at(pod, "spec.nics"), i, entry)
         {

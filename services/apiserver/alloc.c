@@ -461,9 +461,9 @@ void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, co
                 allocate_ip6(port, subnet);
 }
 
-int api_free_slot(const struct api_core *core, const char *pod_uid)
+int api_free_slot(const struct api_core *core, const char *pod_uid, uint32_t slots)
 {
-        for (uint32_t n = 0; n < core->nic_slots; n++)
+        for (uint32_t n = 0; n < slots; n++)
                 if (!api_index_get(core, "slot/%s/%u", pod_uid, n))
                         return (int)n;
         return -1;

@@ -175,8 +175,8 @@ void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, co
 /* Whether the namespace may have one port more; fills t->out (403) where not. */
 #define API_QUOTA_ANNOTATION "vpc.alkaid.io/max-ports"
 bool api_port_quota(struct api_txn *t, const char *name_space);
-/* Lowest free slot of the pod, -1 when none. */
-int api_free_slot(const struct api_core *core, const char *pod_uid);
+/* Lowest free of the pod's slots, -1 when none. */
+int api_free_slot(const struct api_core *core, const char *pod_uid, uint32_t slots);
 /* Ports of a pod to phase Releasing: all, or the one named. */
 void api_release_ports(struct api_txn *t, const char *pod_uid, const char *port_name);
 /* The node has let go: removes a port made for a NIC, unbinds a user's. */

@@ -288,6 +288,31 @@ static void test_slots(void **state)
         assert_int_equal(slot(w_port(w, "p", "a8")), 3);
 }
 
+/* Started when a VM had fewer: more would be refused by the hypervisor. */
+static void test_slots_of_a_vm_that_runs(void **state)
+{
+        struct world *w = *state;
+
+        placed_pod(w, "p", "a0 a1");
+        assert_int_equal(
+            w_patch_status(w, &api_kind_pod, "p", "{'status': {'virtualMachineStatus': {'nicSlots': 3}}}"),
+            200);
+        assert_int_equal(patch_nics(w, "p", "[{'name': 'a2'}, {'name': 'a3'}]"), 422);
+        assert_cause(w, "spec.nics", "a VM has 3 hotplug slots");
+        assert_int_equal(patch_nics(w, "p", "[{'name': 'a2'}]"), 200);
+        assert_int_equal(patch_nics(w, "p", "[{'$patch': 'delete', 'name': 'a1'}, {'name': 'a3'}]"), 422);
+        assert_cause(w, "spec.nics", "3 hotplug slots and none is free");
+        /* It never counts for more than what may be asked for. */
+        assert_int_equal(
+            w_patch_status(w, &api_kind_pod, "p", "{'status': {'virtualMachineStatus': {'nicSlots': 60}}}"),
+            200);
+        assert_int_equal(patch_nics(w, "p",
+                                    "[{'name': 'a3'}, {'name': 'a4'}, {'name': 'a5'}, {'name': 'a6'}, "
+                                    "{'name': 'a7'}, {'name': 'a8'}]"),
+                         422);
+        assert_cause(w, "spec.nics", "8 hotplug slots");
+}
+
 #define PORT_ID "00000000-0000-4000-8000-00000000000a"
 
 static void user_port(struct world *w)
@@ -471,6 +496,7 @@ int main(void)
             T(test_plug_and_unplug_in_one_patch),
             T(test_a_name_twice_in_a_manifest),
             T(test_slots),
+            T(test_slots_of_a_vm_that_runs),
             T(test_user_port_is_unbound_never_deleted),
             T(test_refused_ports),
             T(test_two_vpcs_do_not_meet),

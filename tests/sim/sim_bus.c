@@ -77,7 +77,7 @@ static void send_to(struct sim *sim, enum sim_service from, enum sim_service to,
         if (sim_chance(sim, 2))
                 delay += sim_draw(sim, 200 * SIM_MS);
         if (faulty && sim_inject(sim, sim->faults.reorder)) {
-                delay += sim_draw(sim, 50 * SIM_MS);
+                delay += sim_chance(sim, 10) ? sim_draw(sim, 10 * SIM_S) : sim_draw(sim, 50 * SIM_MS);
         } else {
                 if (sim->now + delay <= p->last_at[to])
                         delay = p->last_at[to] + 1 - sim->now;
@@ -199,7 +199,7 @@ void sim_bus_stop(struct sim *sim, enum sim_service service)
 void sim_bus_marks(struct sim *sim)
 {
         bool lossy =
-            sim->faults.drop || sim->faults.reorder || (sim->calm && sim->now < (SIM_FAULTS_S + 6) * SIM_S);
+            sim->faults.drop || sim->faults.reorder || (sim->calm && sim->now < (SIM_FAULTS_S + 16) * SIM_S);
 
         for (int from = 0; from < SIM_SERVICES; from++) {
                 if (!sim->publishers[from].epoch)

@@ -579,6 +579,24 @@ static void hot_path_takes_single_milliseconds(void **state)
 #define HOST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 /* argv[1]: only tests whose names match, "a_*". */
+static struct vpc_backend *restart_node(struct vpc_backend *b, const char *node)
+{
+        vpc_backend_free(b);
+        return make(node);
+}
+
+static void lose_port(struct vpc_backend *b, const char *port_id)
+{
+        (void)b;
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", net_tap_name(port_id).s)), 0);
+}
+
+static void lose_subnet(struct vpc_backend *b, const char *subnet_id)
+{
+        (void)b;
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", net_bridge_name(subnet_id).s)), 0);
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -605,11 +623,13 @@ int main(int argc, char **argv)
             HOST(hot_path_takes_single_milliseconds),
         };
 
+        const struct contract_host host = {make, restart_node, lose_port, lose_subnet};
+
         if (host_isolate() < 0 || !mkdtemp(state_root))
                 return 1;
         if (argc > 1)
                 cmocka_set_test_filter(argv[1]);
-        int failures = contract_run(make, true);
+        int failures = contract_run(&host);
         failures += cmocka_run_group_tests_name("bridge", tests, NULL, NULL);
         failures += host_run(NULL, 0, RUN("rm", "-rf", state_root)) != 0;
         return failures;

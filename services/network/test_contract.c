@@ -2,6 +2,7 @@
 #include "services/network/test_contract.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,12 +11,12 @@
 
 #include <cmocka.h>
 
+#include "libcommon/clock.h"
 #include "services/network/label.h"
 #include "services/network/test_spec.h"
 
 struct contract {
-        contract_factory factory;
-        bool restarts;
+        const struct contract_host *host;
         struct vpc_backend *backend;
 };
 
@@ -23,7 +24,7 @@ static int set_up(void **state)
 {
         struct contract *c = *state;
 
-        c->backend = c->factory("contract");
+        c->backend = c->host->make("contract");
         return c->backend ? 0 : -1;
 }
 
@@ -188,6 +189,12 @@ static void quiet_backend_has_no_events(void **state)
         assert_int_equal(c->backend->ops->next_event(c->backend, &e), 0);
 }
 
+static void restart(struct contract *c)
+{
+        c->backend = c->host->restart(c->backend, "contract");
+        assert_non_null(c->backend);
+}
+
 static void ports_outlive_the_backend(void **state)
 {
         struct contract *c = *state;
@@ -195,15 +202,83 @@ static void ports_outlive_the_backend(void **state)
         struct net_prepared a = {0}, b = {0};
         struct vpc_event e;
 
-        if (!c->restarts)
-                skip();
         prepare(c->backend, &s, &a);
-        c->backend = vpc_backend_free(c->backend);
-        c->backend = c->factory("contract");
+        restart(c);
         assert_int_equal(count_ports(c->backend, NULL), 1);
         prepare(c->backend, &s, &b);
         assert_int_equal(a.ifindex, b.ifindex);
         assert_int_equal(c->backend->ops->next_event(c->backend, &e), 0);
+        restart(c);
+        release(c->backend, &s.key);
+        assert_int_equal(count_ports(c->backend, NULL), 0);
+}
+
+/* Waits for an event; others on the way are let pass. */
+static bool is_told(struct vpc_backend *b, enum vpc_event_type type, const char *id)
+{
+        uint64_t end_us = ak_clock_monotonic_us() + 5000000;
+        struct vpc_event e;
+
+        while (ak_clock_monotonic_us() < end_us) {
+                struct pollfd p = {.fd = b->ops->event_fd(b), .events = POLLIN};
+
+                (void)poll(&p, 1, 200);
+                while (b->ops->next_event(b, &e) == 1)
+                        if (e.type == type && strcmp(e.id, id) == 0)
+                                return true;
+        }
+        return false;
+}
+
+static void a_device_that_somebody_deletes_is_told_and_made_anew(void **state)
+{
+        struct contract *c = *state;
+        struct net_port_spec s = test_spec(1, 1, 1), other = test_spec(1, 1, 2);
+        struct net_prepared a = {0}, b = {0}, kept = {0}, still = {0};
+
+        prepare(c->backend, &s, &a);
+        prepare(c->backend, &other, &kept);
+        c->host->lose_port(c->backend, s.key.port_id);
+        assert_true(is_told(c->backend, VPC_EVENT_PORT_LOST, s.key.port_id));
+        assert_int_equal(count_ports(c->backend, NULL), 1);
+        prepare(c->backend, &s, &b);
+        assert_string_equal(a.ifname, b.ifname);
+        assert_int_not_equal(a.ifindex, b.ifindex); /* this is how others can tell */
+        prepare(c->backend, &other, &still);
+        assert_int_equal(kept.ifindex, still.ifindex);
+        c->host->lose_port(c->backend, s.key.port_id);
+        release(c->backend, &s.key);
+        assert_int_equal(count_ports(c->backend, NULL), 1);
+}
+
+static void a_bridge_that_somebody_deletes_is_told_and_made_anew(void **state)
+{
+        struct contract *c = *state;
+        struct net_port_spec s = test_spec(1, 1, 1);
+        struct net_prepared a = {0}, b = {0};
+
+        prepare(c->backend, &s, &a);
+        c->host->lose_subnet(c->backend, s.key.subnet_id);
+        assert_true(is_told(c->backend, VPC_EVENT_SUBNET_LOST, s.key.subnet_id));
+        prepare(c->backend, &s, &b);
+        assert_int_equal(a.ifindex, b.ifindex); /* a VM has it open */
+        assert_int_equal(count_ports(c->backend, NULL), 1);
+}
+
+static void what_was_lost_while_nobody_looked_is_not_in_the_inventory(void **state)
+{
+        struct contract *c = *state;
+        struct net_port_spec s = test_spec(1, 1, 1), other = test_spec(1, 1, 2);
+        struct net_prepared p = {0};
+        struct net_found_port f;
+
+        prepare(c->backend, &s, &p);
+        prepare(c->backend, &other, &p);
+        c->host->lose_port(c->backend, s.key.port_id);
+        restart(c);
+        assert_int_equal(count_ports(c->backend, &f), 1);
+        assert_string_equal(f.key.port_id, other.key.port_id);
+        release(c->backend, &s.key);
 }
 
 #define CONTRACT(name)                                                                                       \
@@ -211,9 +286,9 @@ static void ports_outlive_the_backend(void **state)
 #name, name, set_up, tear_down, &contract                                                    \
         }
 
-int contract_run(contract_factory factory, bool restarts)
+int contract_run(const struct contract_host *host)
 {
-        struct contract contract = {factory, restarts, NULL};
+        struct contract contract = {host, NULL};
         const struct CMUnitTest tests[] = {
             CONTRACT(prepared_port_is_in_the_inventory),
             CONTRACT(prepare_twice_changes_nothing),
@@ -224,6 +299,9 @@ int contract_run(contract_factory factory, bool restarts)
             CONTRACT(sweep_spares_what_has_ports),
             CONTRACT(quiet_backend_has_no_events),
             CONTRACT(ports_outlive_the_backend),
+            CONTRACT(a_device_that_somebody_deletes_is_told_and_made_anew),
+            CONTRACT(a_bridge_that_somebody_deletes_is_told_and_made_anew),
+            CONTRACT(what_was_lost_while_nobody_looked_is_not_in_the_inventory),
         };
 
         return cmocka_run_group_tests_name("vpc_backend contract", tests, NULL, NULL);

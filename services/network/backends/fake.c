@@ -216,6 +216,20 @@ int vpc_fake_new(struct vpc_backend **out)
         return 0;
 }
 
+struct vpc_backend *vpc_fake_restart(struct vpc_backend *b)
+{
+        struct vpc_backend *next = NULL;
+        struct fake_backend *f = fake(b);
+
+        if (vpc_fake_new(&next) == 0) {
+                memcpy(fake(next)->ports, f->ports, f->count * sizeof(*f->ports));
+                fake(next)->count = f->count;
+                fake(next)->next_ifindex = f->next_ifindex;
+        }
+        fake_free(b);
+        return next;
+}
+
 void vpc_fake_fail_next(struct vpc_backend *b, int error)
 {
         pthread_mutex_lock(&fake(b)->lock);

@@ -158,7 +158,8 @@ static enum sim_invariant breaks(uint64_t seed, const struct sim_skip *skip, siz
 }
 
 /* Leaves out [from, from + size) if the invariant breaks nevertheless. */
-static bool leave_out(uint64_t seed, struct sim_skip *skip, size_t from, size_t size, enum sim_invariant broken)
+static bool leave_out(uint64_t seed, struct sim_skip *skip, size_t from, size_t size,
+                      enum sim_invariant broken)
 {
         unsigned char before[SKIP_MAX + 1];
         size_t ignored;
@@ -203,7 +204,8 @@ static void explain(uint64_t seed, struct sim_skip *skip, bool keep)
         sim_print_trace(sim);
         for (size_t i = 0; i < sim->injected; i++)
                 left += !skip->out[i];
-        printf("seed %" PRIu64 " breaks %s: %s\nof %zu faults and acts %zu are needed; again: alkaid-sim --trace "
+        printf("seed %" PRIu64
+               " breaks %s: %s\nof %zu faults and acts %zu are needed; again: alkaid-sim --trace "
                "--seed %" PRIu64 " --skip ",
                seed, sim_invariant_name(sim->broken), sim->failure, injected, left, seed);
         skip_print(skip, sim->injected);
@@ -224,7 +226,8 @@ static void run_seed(uint64_t seed, bool show, bool keep, struct totals *t)
                 t->failed++;
                 if (!t->first_failed)
                         t->first_failed = seed;
-                printf("seed %" PRIu64 " breaks %s: %s\n", seed, sim_invariant_name(sim->broken), sim->failure);
+                printf("seed %" PRIu64 " breaks %s: %s\n", seed, sim_invariant_name(sim->broken),
+                       sim->failure);
         }
         sim_free(sim);
         if (!good && show) {

@@ -69,10 +69,9 @@ void sim_print_trace(const struct sim *sim)
 
 const char *sim_invariant_name(enum sim_invariant invariant)
 {
-        static const char *const names[] = {
-            "none",
+        static const char *const names[] = {"none",
 #define SIM_NAME(c, name) name,
-            SIM_INVARIANTS(SIM_NAME)
+                                            SIM_INVARIANTS(SIM_NAME)
 #undef SIM_NAME
         };
 

@@ -53,7 +53,8 @@ enum sim_invariant {
 #undef SIM_ENUM
 };
 
-/* Chance has streams of its own for each sort of decision, so that leaving one out disturbs the rest little. */
+/* Chance has streams of its own for each sort of decision, so that leaving one out disturbs the rest little.
+ */
 enum sim_stream { SIM_TIMING, SIM_WEATHER, SIM_USER, SIM_CRASHES, SIM_HOST, SIM_STREAMS };
 
 struct sim;
@@ -99,9 +100,9 @@ struct sim_tap {
 /* A NIC in a domain. */
 struct sim_nic {
         bool plugged, bound, asked;
-        bool stubborn;                    /* the guest will not let go for now */
-        bool failed;                      /* the guest's driver could not take it */
-        bool cut;                         /* its tap was deleted: no packet passes any more */
+        bool stubborn; /* the guest will not let go for now */
+        bool failed;   /* the guest's driver could not take it */
+        bool cut;      /* its tap was deleted: no packet passes any more */
         char port_id[AK_LEN_UID + 1];
         struct hv_nic_spec spec;
 };

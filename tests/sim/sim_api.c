@@ -469,10 +469,10 @@ void sim_users_calm(struct sim *sim)
 
                 (void)snprintf(name, sizeof(name), "pod%u", i);
                 if (api_find(sim->api, &api_kind_pod, "default", name))
-                        (void)request(sim, API_PATCH, &api_kind_pod, name,
-                                      json_pack("{s:{s:{s:s}}}", "spec", "virtualMachine", "powerSpec",
-                                                "Running"),
-                                      "power Running");
+                        (void)request(
+                            sim, API_PATCH, &api_kind_pod, name,
+                            json_pack("{s:{s:{s:s}}}", "spec", "virtualMachine", "powerSpec", "Running"),
+                            "power Running");
         }
 }
 

@@ -253,10 +253,11 @@ static bool nic_converged(struct sim *sim, const json_t *pod, const json_t *entr
                     strcmp(api_text(s, "state"), "Ready") == 0 && nic && nic->bound && !nic->cut && tap)
                         return true;
         }
-        (void)snprintf(why, 256, "NIC %s (port %.8s) of pod %s: in the domain %d, bound %d, cut %d, tap %d; not all of it, or "
-                       "status not Ready",
-                       name, port_id, api_name(pod), nic != NULL, nic && nic->bound, nic && nic->cut,
-                       tap != NULL);
+        (void)snprintf(
+            why, 256,
+            "NIC %s (port %.8s) of pod %s: in the domain %d, bound %d, cut %d, tap %d; not all of it, or "
+            "status not Ready",
+            name, port_id, api_name(pod), nic != NULL, nic && nic->bound, nic && nic->cut, tap != NULL);
         return false;
 }
 

@@ -332,7 +332,8 @@ static struct sim_nic *plug(struct sim *sim, struct sim_vm *vm, const struct hv_
 static void lose(struct sim *sim, struct sim_nic *nic)
 {
         if (nic->bound)
-                (void)json_object_set_new(sim->usable_until, nic->port_id, json_integer((json_int_t)sim->now));
+                (void)json_object_set_new(sim->usable_until, nic->port_id,
+                                          json_integer((json_int_t)sim->now));
         nic->bound = nic->failed = false;
 }
 
@@ -599,7 +600,8 @@ static void carry_out(struct sim *sim, struct sim_task *task)
         if (result.head.error)
                 (void)snprintf(result.head.text, sizeof(result.head.text), "simulated: %s",
                                hv_error_name(result.head.error));
-        tell(sim, 100 + sim_draw(sim, SIM_MS), HV_EVENT_RESULT, vm->pod_uid, op->nic.port_id)->result = result;
+        tell(sim, 100 + sim_draw(sim, SIM_MS), HV_EVENT_RESULT, vm->pod_uid, op->nic.port_id)->result =
+            result;
 }
 
 static struct sim_vm *vm_for(struct sim *sim, const char *pod_uid)
@@ -801,7 +803,8 @@ void sim_host_fault(struct sim *sim)
                 nic_detached(sim);
 }
 
-/* Guests that hang are reset, drivers that failed are loaded again, requests that were swallowed are heard. */
+/* Guests that hang are reset, drivers that failed are loaded again, requests that were swallowed are heard.
+ */
 void sim_host_calm(struct sim *sim)
 {
         for (size_t i = 0; i < SIM_VMS; i++) {

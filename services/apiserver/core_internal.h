@@ -103,6 +103,9 @@ int api_objects_set(struct api_core *core, const struct api_kind *kind, const ch
 /* Key of the port that holds it, or NULL. */
 const char *api_index_get(const struct api_core *core, const char *format, ...) AK_PRINTF(2, 3);
 
+/* The one value that a field selector asks of the path; NULL where it does not. */
+const char *api_selector_value(const struct api_selector *s, const char *path);
+
 /* ---- changes of one request (txn.c) ---- */
 
 struct api_txn {

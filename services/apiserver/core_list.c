@@ -38,6 +38,21 @@ struct page {
         size_t remaining;
 };
 
+/* A list of one object by its name, as `kubectl get NAME --watch` begins: no need to look at all. */
+static bool collect_named(const struct api_core *core, const struct api_request *r,
+                          const struct api_selector *selector, struct page *page)
+{
+        const char *name = api_selector_value(selector, "metadata.name");
+        json_t *object;
+
+        if (!name || (r->kind->namespaced && !*r->name_space))
+                return false;
+        object = api_find(core, r->kind, r->name_space, name);
+        if (object && api_selector_matches(selector, object))
+                (void)json_array_append(page->items, object);
+        return true;
+}
+
 static void collect(const struct api_core *core, const struct api_request *r,
                     const struct api_selector *selector, const char *from, struct page *page)
 {
@@ -45,6 +60,8 @@ static void collect(const struct api_core *core, const struct api_request *r,
         char prefix[API_KEY_SIZE];
         size_t i;
 
+        if (!*from && collect_named(core, r, selector, page))
+                return;
         (void)snprintf(prefix, sizeof(prefix), "%s%s", r->kind->namespaced ? r->name_space : "",
                        r->kind->namespaced && *r->name_space ? "/" : "");
         i = api_lower_bound(t, *from ? from : prefix);

@@ -266,6 +266,18 @@ static bool satisfied(const struct requirement *q, const json_t *object)
         }
 }
 
+const char *api_selector_value(const struct api_selector *s, const char *path)
+{
+        for (size_t i = 0; s && i < s->count; i++) {
+                const struct requirement *r = &s->items[i];
+
+                if (r->field && r->op == OP_IN && strcmp(r->key, path) == 0 &&
+                    json_object_size(r->values) == 1)
+                        return json_object_iter_key(json_object_iter(r->values));
+        }
+        return NULL;
+}
+
 bool api_selector_matches(const struct api_selector *s, const json_t *object)
 {
         for (size_t i = 0; s && i < s->count; i++)

@@ -106,9 +106,13 @@ recall() {
   source "$BATS_FILE_TMPDIR/variables"
 }
 
+interface_xml() { # PORT <XML-OF-A-DOMAIN: of that port's interface, in one line
+  sed -n '/<interface /,/<\/interface>/p' | tr -d '\n' | sed 's/<\/interface>/&\n/g' | grep -F "ua-$1"
+}
+
 # Tap, alias and PCI address of the interface of a port in a domain's XML.
 domain_interface() { # PORT <XML
-  sed -n '/<interface /,/<\/interface>/p' | tr -d '\n' | sed 's/<\/interface>/&\n/g' | grep -F "ua-$1" |
+  interface_xml "$1" |
     sed -E "s/.*target dev='([^']*)'.*alias name='([^']*)'.*(<address [^>]*>).*/domain_interface \1 \2 \3/"
 }
 
@@ -123,8 +127,11 @@ facts_of_eth0() {
 
 # What exists for NICs, by port, one line each, from every place where something could be left over.
 things_of_nics() {
+  local name
   kubectl get ports -o 'jsonpath={range .items[*]}api {.metadata.name} {.status.phase}{"\n"}{end}'
-  virsh_ dumpxml "$DOMAIN" | sed -n "s/.*<alias name='ua-\([^']*\)'.*/domain \1/p"
+  for name in $(virsh_ list --name); do
+    virsh_ dumpxml "$name" | sed -n "s/.*<alias name='ua-\([^']*\)'.*/domain \1/p"
+  done
   # shellcheck disable=SC2153 # the node's name
   ip -o link show | sed -n "s/^[0-9]*: \([^:@]*\).* alias alkaid node=$NAME port=\([^ ]*\) .*/tap \2 \1/p"
   find "$STATE/network/subnets" -path '*/hosts/*' -type f -printf 'dhcp %f\n'

@@ -25,8 +25,9 @@ prepare_images() {
   "$ROOT/tests/guest/build-image" -o "$build/guest.qcow2"
   "$ROOT/tests/guest/build-image" -o "$build/nodriver.qcow2" --append guest.nodriver
   "$ROOT/tests/guest/build-image" -o "$build/stubborn.qcow2" --append acpiphp.disable=1
+  "$ROOT/tests/guest/build-image" -o "$build/loader.qcow2" --boot-prompt
   cp "$build/guest.qcow2" "$IMAGES/www/0.3.5/cirros-0.3.5-x86_64-disk.img"
-  cp "$build/guest.qcow2" "$build/nodriver.qcow2" "$build/stubborn.qcow2" "$IMAGES/www/"
+  cp "$build/"{guest,nodriver,stubborn,loader}.qcow2 "$IMAGES/www/"
   printf '%s\n' download.cirros-cloud.net images.test >"$IMAGES/hosts"
   qemu-img create -q -f qcow2 -b /etc/hostname -F raw "$IMAGES/www/backed.qcow2" 1M
 }

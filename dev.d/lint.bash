@@ -84,7 +84,7 @@ lint_compiled() {
 cmd_lint() {
   local failed=() check
   packages_need build lint
-  build_step release api_openapi_pb # flags are in its build directory, generated headers come with this target
+  build_step release generated # flags are in its build directory, generated sources come with this target
   for check in format shell cppcheck tidy; do
     step "lint: $check" as_user_function "lint_$check" || failed+=("$check")
   done

@@ -13,6 +13,7 @@ add_custom_command(
 
 # Generated code keeps its own style: no project warnings on it.
 add_library(api_openapi_pb STATIC ${_oa_pb}.c)
+add_dependencies(generated api_openapi_pb)
 target_include_directories(api_openapi_pb PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
 target_link_libraries(api_openapi_pb PUBLIC PkgConfig::ALKAID_protobuf_c)
 

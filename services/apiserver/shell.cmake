@@ -9,6 +9,7 @@ add_custom_command(
   DEPENDS ${CMAKE_CURRENT_LIST_DIR}/kube.proto
   VERBATIM)
 add_library(api_kube_pb STATIC ${_kube_pb}.c)
+add_dependencies(generated api_kube_pb)
 target_include_directories(api_kube_pb PUBLIC ${CMAKE_CURRENT_BINARY_DIR})
 target_link_libraries(api_kube_pb PUBLIC PkgConfig::ALKAID_protobuf_c)
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # udhcpc's script: takes the lease and writes what it holds to $LEASE_FILE; each event, where asked for, to
 # $RENEW_FILE.
+# shellcheck disable=SC2154 # udhcpc sets them
 set -eu
 if [ -n "${RENEW_FILE:-}" ] && [ "$1" != deconfig ]; then
         echo "$1 ${ip:-}" > "$RENEW_FILE.new"

@@ -44,8 +44,9 @@ int api_core_new(struct api_core **out, const struct api_core_config *config)
         core->unscheduled = json_object();
         core->node_pods = json_object();
         core->ip_cursors = json_object();
+        core->owned = json_object();
         if (!core->tables || !core->index || !core->pod_ports || !core->unscheduled || !core->node_pods ||
-            !core->ip_cursors)
+            !core->ip_cursors || !core->owned)
                 return -ENOMEM;
         zhashx_set_duplicator(core->index, dup_text);
         zhashx_set_destructor(core->index, free_text);
@@ -70,6 +71,7 @@ struct api_core *api_core_free(struct api_core *core)
         json_decref(core->unscheduled);
         json_decref(core->node_pods);
         json_decref(core->ip_cursors);
+        json_decref(core->owned);
         free(core);
         return NULL;
 }
@@ -282,9 +284,9 @@ static bool empty_kind(struct api_txn *t, const struct api_kind *kind, const cha
 
 static void sweep_namespaces(struct api_txn *t)
 {
-        static const struct api_kind *const order[] = {&api_kind_pod, &api_kind_port, &api_kind_subnet,
-                                                       &api_kind_vpc, &api_kind_security_group,
-                                                       &api_kind_event};
+        static const struct api_kind *const order[] = {
+            &api_kind_pod, &api_kind_port,           &api_kind_subnet,
+            &api_kind_vpc, &api_kind_security_group, &api_kind_event};
         const struct api_table_of_kind *namespaces = api_objects(t->core, &api_kind_namespace);
 
         for (size_t i = namespaces->count; i > 0; i--) {
@@ -362,10 +364,12 @@ int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *ou
         api_txn_begin(&t, core, real_us, out);
         schedule(&t);
         sweep_namespaces(&t);
+        api_collect_dependents(&t);
         if (sweep_is_due(core, real_us)) {
                 sweep_events(&t);
                 core->next_sweep_us = real_us + SWEEP_INTERVAL_US;
         }
+        api_txn_deinit(&t);
         *next_us = api_objects(core, &api_kind_event)->count ? core->next_sweep_us : 0;
         return 0;
 }

@@ -49,8 +49,8 @@ void api_delete_object(struct api_txn *t, const struct api_kind *kind, json_t *o
         if (!t->out->code) {
                 if (finally && json_array_size(api_at(object, "metadata.finalizers")) > 0)
                         keep_for_finalizers(t, kind, object);
-                else if (finally)
-                        (void)api_txn_delete(t, kind, object);
+                else if (finally && api_txn_delete(t, kind, object) == 0)
+                        api_owner_gone(t, object, options);
         }
         if (!t->out->code) {
                 now = api_find(t->core, kind, api_namespace(object), api_name(object));

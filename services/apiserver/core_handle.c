@@ -381,6 +381,8 @@ static void store_update(struct api_txn *t, const struct api_request *r, const j
         if (rc == 0) {
                 t->out->code = 200;
                 t->out->object = json_incref(object);
+                if (now_free(object))
+                        api_owner_gone(t, object, NULL);
         }
 }
 
@@ -479,6 +481,8 @@ static void write_request(struct api_txn *t, const struct api_request *r)
                         update(t, r);
                 }
         }
+        if (t->out->code && t->out->code < 400)
+                api_collect_dependents(t);
         if (!t->out->code)
                 api_fail(t->out, 500, "InternalError", r->kind, r->name, "out of memory");
         if (t->out->code >= 400 || r->dry_run)

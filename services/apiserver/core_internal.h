@@ -86,6 +86,7 @@ struct api_core {
         json_t *node_pods;   /* node -> number of its pods */
         bool schedule_due;   /* a pod waits, or a node changed, since the scheduler last looked */
         json_t *ip_cursors;  /* subnet uid -> index to try next */
+        json_t *owned;       /* owner uid -> {"kind number key": true} */
         uint64_t next_vni;
         uint64_t next_sweep_us;
 };
@@ -113,6 +114,7 @@ struct api_txn {
         uint64_t real_us;
         uint64_t first_version; /* to roll back to */
         struct api_result *out; /* changes are collected here */
+        json_t *gone;           /* [[uid, orphan]]: owners whose dependents are to be looked at */
         json_t *cursors;        /* subnet uid -> ip_cursors before the first allocation; null = none */
 };
 void api_txn_begin(struct api_txn *t, struct api_core *core, uint64_t real_us, struct api_result *out);
@@ -206,6 +208,17 @@ void api_pod_nics_update(struct api_txn *t, const json_t *old, json_t *pod, stru
 int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node);
 /* POST …/pods/NAME/binding: {target: {name: NODE}}; fills t->out. */
 void api_handle_binding(struct api_txn *t, const struct api_request *r);
+
+/* ---- owners (core_owners.c) ---- */
+
+/* Follows every change of an object. */
+void api_index_owners(struct api_core *core, const struct api_kind *kind, bool present, const char *key,
+                      const json_t *object);
+/* The object is removed; options (may be NULL) are those of its deletion. */
+void api_owner_gone(struct api_txn *t, const json_t *object, const json_t *options);
+/* Deletes, or takes the reference from, what belonged to the owners that are gone. Before the transaction
+ * ends. */
+void api_collect_dependents(struct api_txn *t);
 
 /* ---- verbs ---- */
 void api_handle_list(struct api_core *core, const struct api_request *r, struct api_result *out);

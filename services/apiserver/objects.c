@@ -148,6 +148,7 @@ static void index_pod(struct api_core *core, bool present, const char *key, cons
 static void index_object(struct api_core *core, const struct api_kind *kind, bool present, const char *key,
                          const json_t *object)
 {
+        api_index_owners(core, kind, present, key, object);
         if (kind == &api_kind_port)
                 index_port(core, present, key, object);
         else if (kind == &api_kind_pod)

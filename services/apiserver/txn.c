@@ -101,7 +101,8 @@ static void restore_cursors(struct api_txn *t)
 void api_txn_deinit(struct api_txn *t)
 {
         json_decref(t->cursors);
-        t->cursors = NULL;
+        json_decref(t->gone);
+        t->cursors = t->gone = NULL;
 }
 
 void api_txn_rollback(struct api_txn *t)

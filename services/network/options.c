@@ -23,8 +23,9 @@ static const struct ak_option options[] = {
      .type = AK_OPT_ENUM,
      .offset = AT(backend),
      .def = "bridge",
-     .choices = "bridge|fake",
-     .help = "fake: nothing is done on the host; for tests of the rest"},
+     .choices = "bridge|ovn|fake",
+     .help = "bridge: Linux bridges, dnsmasq, VXLAN; ovn: OVN's databases; fake: nothing is done on the "
+             "host; for tests of the rest"},
     {.name = "dnsmasq-path",
      .type = AK_OPT_STRING,
      .offset = AT(dnsmasq_path),
@@ -58,8 +59,20 @@ static const struct ak_option options[] = {
     {.name = "vtep",
      .type = AK_OPT_STRING,
      .offset = AT(vtep),
-     .help = "address of this host for the other nodes' VXLAN, the one that the watcher gives as --node-ip; "
-             "without it a subnet ends at this node"},
+     .help =
+         "address of this host for the other nodes' VXLAN (ovn: Geneve), the one that the watcher gives as "
+         "--node-ip; "
+         "without it a subnet ends at this node"},
+    {.name = "ovn-nb",
+     .type = AK_OPT_STRING,
+     .offset = AT(ovn_nb),
+     .def = "unix:/var/run/ovn/ovnnb_db.sock",
+     .help = "OVN's northbound database, unix:PATH or tcp:ADDRESS:PORT; backend ovn only"},
+    {.name = "ovs-db",
+     .type = AK_OPT_STRING,
+     .offset = AT(ovs_db),
+     .def = "unix:/var/run/openvswitch/db.sock",
+     .help = "this node's Open vSwitch database, in the same form; backend ovn only"},
     {.name = "max-ports",
      .type = AK_OPT_UINT,
      .offset = AT(max_ports),

@@ -322,12 +322,27 @@ static int find_node(const struct net_options *o, char node[AK_LEN_NAME + 1])
         return 0;
 }
 
+static int make_ovn(struct vpc_backend **out, const char *node, const struct net_options *o)
+{
+        struct net_error error = {0};
+        struct ovn_options options = {.node = node,
+                                      .nb = o->ovn_nb,
+                                      .ovs = o->ovs_db,
+                                      .lease_seconds = (uint32_t)(o->dhcp_lease / 1000000),
+                                      .encap_ip = o->vtep};
+        int r = vpc_ovn_new(out, &options, &error);
+
+        return r < 0 ? complain(r == -EINVAL ? 2 : 1, "backend", error.message) : 0;
+}
+
 static int make_backend(struct vpc_backend **out, const char *node, const struct net_options *o)
 {
         struct net_error error = {0};
 
         if (strcmp(o->backend, "fake") == 0)
                 return vpc_fake_new(out) < 0 ? complain(1, "backend", "out of memory") : 0;
+        if (strcmp(o->backend, "ovn") == 0)
+                return make_ovn(out, node, o);
         struct bridge_options b = {.node = node,
                                    .state_dir = o->state_dir,
                                    .dnsmasq_path = o->dnsmasq_path,

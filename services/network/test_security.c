@@ -447,7 +447,7 @@ static void rules_change_under_traffic(void **state)
 static bool wait_for_address(struct guest *g, const char *address)
 {
         uint64_t end_us = ak_clock_monotonic_us() + 15000000;
-        char text[2048];
+        char text[2048] = "";
 
         while (ak_clock_monotonic_us() < end_us) {
                 (void)guest_run(g, text, sizeof(text), RUN("ip", "-6", "address", "show", "dev", "eth0"));

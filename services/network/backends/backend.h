@@ -109,6 +109,14 @@ struct bridge_options {
 };
 int vpc_bridge_new(struct vpc_backend **out, const struct bridge_options *options, struct net_error *error);
 
+struct ovn_options {
+        const char *node;     /* net_node_valid() */
+        const char *nb, *ovs; /* OVSDB servers, "unix:PATH" or "tcp:ADDRESS:PORT": northbound, this node's */
+        uint32_t lease_seconds;
+        const char *encap_ip; /* our Geneve address, for the MTU; NULL or "": no limit */
+};
+int vpc_ovn_new(struct vpc_backend **out, const struct ovn_options *options, struct net_error *error);
+
 int vpc_fake_new(struct vpc_backend **out);
 /* Another one with the same ports, in the place of this; NULL when out of memory (this one is freed then,
  * too). */

@@ -226,7 +226,7 @@ int dhcp_ensure(const struct dhcp_options *o, int ns_fd, const struct net_port_s
                 struct dhcp_server *server, struct net_error *error)
 {
         char conf[CONF_MAX], old[CONF_MAX] = "";
-        struct paths p;
+        struct paths p = {0};
         int r = make_paths(o, spec->key.subnet_id, &p);
 
         if (r == 0)
@@ -311,7 +311,7 @@ static void fill_release(const struct release *r, struct release_packet *p)
 static int send_release(void *arg)
 {
         const struct release *release = arg;
-        struct release_packet packet;
+        struct release_packet packet = {0};
         struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(67)};
         AK_AUTOCLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -366,7 +366,7 @@ int dhcp_withdraw(const struct dhcp_options *o, int ns_fd, const struct net_port
                   const struct dhcp_server *server, struct net_error *error)
 {
         char path[PATH_MAX + 64], text[192];
-        struct paths p;
+        struct paths p = {0};
         int r = make_paths(o, key->subnet_id, &p);
 
         if (r < 0)
@@ -392,7 +392,7 @@ int dhcp_reserve(const struct dhcp_options *o, int ns_fd, const struct net_port_
                  const struct dhcp_server *server, struct net_error *error)
 {
         char text[192], old[192], path[PATH_MAX + 64], address[AK_IP_SIZE];
-        struct paths p;
+        struct paths p = {0};
         int r = make_paths(o, spec->key.subnet_id, &p);
 
         if (r == 0)
@@ -451,7 +451,7 @@ static void each_port(void *arg, const char *port_id)
 static void each_subnet(void *arg, const char *subnet_id)
 {
         struct each *each = arg;
-        struct paths p;
+        struct paths p = {0};
 
         if (make_paths(each->options, subnet_id, &p) < 0)
                 return;
@@ -485,7 +485,7 @@ static void empty_dir(const char *path)
 static void forget_subnet(void *arg, const char *subnet_id, const char *port_id)
 {
         const struct dhcp_options *o = arg;
-        struct paths p;
+        struct paths p = {0};
 
         if (port_id || make_paths(o, subnet_id, &p) < 0)
                 return;

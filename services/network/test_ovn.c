@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract over the OVN backend, then what guests see: DHCP, routing, isolation, spoofing, security
+ * groups. OVN and Open vSwitch are Debian's, in the test's own network namespace, with the userspace
+ * datapath. Needs root.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "libcommon/clock.h"
+#include "services/network/backends/backend.h"
+#include "services/network/label.h"
+#include "services/network/test_contract.h"
+#include "services/network/test_guest.h"
+#include "services/network/test_spec.h"
+
+static char root[] = "/tmp/alkaid-test-ovn-XXXXXX";
+
+#define SCRIPT "services/network/testdata/ovn"
+
+static struct vpc_backend *make(const char *node)
+{
+        struct vpc_backend *b = NULL;
+        struct net_error error;
+        char nb[96], ovs[96];
+
+        snprintf(nb, sizeof(nb), "unix:%s/ovn/nb.sock", root);
+        snprintf(ovs, sizeof(ovs), "unix:%s/ovn/ovs.sock", root);
+        struct ovn_options options = {.node = node, .nb = nb, .ovs = ovs, .lease_seconds = 600};
+        if (vpc_ovn_new(&b, &options, &error) < 0) {
+                fprintf(stderr, "%s: %s\n", error.reason, error.message);
+                return NULL;
+        }
+        return b;
+}
+
+static struct vpc_backend *restart(struct vpc_backend *b, const char *node)
+{
+        (void)vpc_backend_free(b);
+        return make(node);
+}
+
+static void lose_port(struct vpc_backend *b, const char *port_id)
+{
+        (void)b;
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", net_tap_name(port_id).s)), 0);
+}
+
+static void lose_subnet(struct vpc_backend *b, const char *subnet_id)
+{
+        char nb[96], name[48];
+
+        (void)b;
+        snprintf(nb, sizeof(nb), "--db=unix:%s/ovn/nb.sock", root);
+        snprintf(name, sizeof(name), "ak-%s", subnet_id);
+        assert_int_equal(host_run(NULL, 0, RUN("ovn-nbctl", nb, "ls-del", name)), 0);
+}
+
+static int run_ovn(const char *verb)
+{
+        char dir[64], words[4096];
+
+        snprintf(dir, sizeof(dir), "%s/ovn", root);
+        int r = host_run(words, sizeof(words), RUN(SCRIPT, verb, dir));
+        if (r != 0)
+                fprintf(stderr, "ovn %s: %d %s\n", verb, r, words);
+        return r;
+}
+
+struct host {
+        struct vpc_backend *b;
+        struct guest *guests[4];
+};
+
+static int set_up(void **state)
+{
+        struct host *h = calloc(1, sizeof(*h));
+
+        h->b = make("test-ovn");
+        *state = h;
+        return h->b ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+        struct host *h = *state;
+        struct net_error error = {0};
+        char left[2048], command[512];
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(h->guests); i++)
+                guest_free(h->guests[i]);
+        int r = h->b->ops->teardown(h->b, &error);
+        if (r < 0)
+                fprintf(stderr, "teardown: %s\n", error.message);
+        vpc_backend_free(h->b);
+        free(h);
+        snprintf(command, sizeof(command),
+                 "ovn-nbctl --db=unix:%1$s/ovn/nb.sock show; ovn-nbctl --db=unix:%1$s/ovn/nb.sock list "
+                 "dhcp_options; "
+                 "ovn-nbctl --db=unix:%1$s/ovn/nb.sock list port_group; ip -o link | grep 'alkaid node'; "
+                 "ovs-vsctl "
+                 "--db=unix:%1$s/ovn/ovs.sock list-ports br-int; ls /run/netns",
+                 root);
+        (void)host_run(left, sizeof(left), RUN("sh", "-c", command));
+        assert_string_equal(left, "");
+        return r;
+}
+
+static struct net_prepared prepare(struct host *h, const struct net_port_spec *s)
+{
+        struct net_prepared p = {0};
+        struct net_error error = {0};
+        int r = h->b->ops->prepare(h->b, s, &p, &error);
+
+        if (r < 0)
+                fail_msg("prepare: %d %s: %s", r, error.reason, error.message);
+        return p;
+}
+
+static struct guest *plug(struct host *h, size_t i, const struct net_port_spec *s, const char *address)
+{
+        char name[8], lease[256] = "", expected[64];
+
+        prepare(h, s);
+        snprintf(name, sizeof(name), "o%zu", i);
+        h->guests[i] = guest_new(name, net_tap_name(s->key.port_id).s, s->mac);
+        assert_non_null(h->guests[i]);
+        assert_true(guest_dhcp(h->guests[i], 6, lease, sizeof(lease)));
+        snprintf(expected, sizeof(expected), "ip=%s ", address);
+        if (strncmp(lease, expected, strlen(expected)) != 0)
+                fail_msg("lease %s, expected %s", lease, expected);
+        return h->guests[i];
+}
+
+static void guests_of_a_vpc_reach_each_other(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s1 = test_spec(1, 1, 1), s2 = test_spec(1, 1, 2), s3 = test_spec(1, 2, 3);
+
+        struct guest *a = plug(h, 0, &s1, "10.0.1.11");
+        (void)plug(h, 1, &s2, "10.0.1.12");
+        (void)plug(h, 2, &s3, "10.0.2.13");
+        assert_true(guest_ping(a, "10.0.1.12"));
+        assert_true(guest_ping(a, "10.0.1.1"));
+        assert_true(guest_ping(a, "10.0.2.13"));
+}
+
+static void vpcs_with_the_same_addresses_do_not_meet(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s1 = test_spec(1, 1, 1), s2 = test_spec(2, 1, 1), s3 = test_spec(2, 1, 2);
+
+        struct guest *a = plug(h, 0, &s1, "10.0.1.11");
+        struct guest *b = plug(h, 1, &s2, "10.0.1.11");
+        (void)plug(h, 2, &s3, "10.0.1.12");
+        assert_true(guest_ping(b, "10.0.1.12"));
+        assert_false(guest_ping(a, "10.0.1.12"));
+}
+
+static void spoofed_frames_do_not_leave(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s1 = test_spec(1, 1, 1), s2 = test_spec(1, 1, 2);
+
+        struct guest *a = plug(h, 0, &s1, "10.0.1.11"), *b = plug(h, 1, &s2, "10.0.1.12");
+        assert_true(guest_ping(a, "10.0.1.12"));
+        guest_set_address(a, "192.0.2.1/24");
+        guest_set_address(b, "192.0.2.2/24");
+        assert_false(guest_ping(a, "192.0.2.2"));
+        assert_true(guest_ping(a, "10.0.1.12"));
+        assert_int_equal(
+            guest_run(a, NULL, 0, RUN("ip", "link", "set", "eth0", "address", "06:66:66:66:66:66")), 0);
+        assert_false(guest_ping(a, "10.0.1.12"));
+}
+
+static bool connects(struct guest *from, struct guest *to, const char *address, uint16_t port)
+{
+        AK_AUTOCLOSE int server = guest_listen(to, SOCK_STREAM, port);
+        AK_AUTOCLOSE int client = guest_connect(from, address, port, 1500);
+
+        assert_true(server >= 0);
+        return client >= 0;
+}
+
+/* ovn-controller follows the database: until what is wished shows, for at most 5 s. */
+static bool becomes(struct guest *from, struct guest *to, uint16_t port, bool wished)
+{
+        uint64_t end_us = ak_clock_monotonic_us() + 5000000;
+
+        while (connects(from, to, "10.0.1.12", port) != wished)
+                if (ak_clock_monotonic_us() > end_us)
+                        return false;
+        return true;
+}
+
+static void security_groups_change_live(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s1 = test_spec(1, 1, 1), s2 = test_spec(1, 1, 2);
+
+        struct guest *a = plug(h, 0, &s1, "10.0.1.11"), *b = plug(h, 1, &s2, "10.0.1.12");
+        assert_true(connects(a, b, "10.0.1.12", 80));
+        s2.restricted = true;
+        s2.rule_count = 2;
+        snprintf(s2.rules[0], sizeof(s2.rules[0]), "in tcp 80-81 10.0.1.0/24");
+        snprintf(s2.rules[1], sizeof(s2.rules[1]), "out any - 0.0.0.0/0,::/0");
+        prepare(h, &s2);
+        assert_true(becomes(a, b, 82, false));
+        assert_true(connects(a, b, "10.0.1.12", 80));
+        assert_true(connects(a, b, "10.0.1.12", 81));
+        assert_false(guest_ping(a, "10.0.1.12"));
+        assert_true(guest_ping(b, "10.0.1.11")); /* begun within, answered */
+        snprintf(s2.rules[0], sizeof(s2.rules[0]), "in tcp 80-81 10.0.1.99");
+        prepare(h, &s2);
+        assert_true(becomes(a, b, 80, false));
+        s2.restricted = false;
+        s2.rule_count = 0;
+        prepare(h, &s2);
+        assert_true(becomes(a, b, 82, true));
+}
+
+static void what_it_cannot_do_is_said(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s = test_spec(1, 1, 1);
+        struct net_prepared p;
+        struct net_error error = {0};
+
+        s.source_nat = true;
+        assert_int_equal(h->b->ops->prepare(h->b, &s, &p, &error), -EOPNOTSUPP);
+        assert_string_equal(error.reason, "SourceNATUnsupported");
+}
+
+static void a_database_that_is_away_is_an_error(void **state)
+{
+        struct vpc_backend *b = NULL;
+        struct net_port_spec s = test_spec(1, 1, 1);
+        struct ovn_options options = {"test-ovn", "unix:/nonexistent/nb.sock", "unix:/nonexistent/ovs.sock",
+                                      600, NULL};
+        struct net_prepared p;
+        struct net_error error = {0};
+
+        (void)state;
+        assert_int_equal(vpc_ovn_new(&b, &options, &error), 0);
+        assert_int_equal(b->ops->prepare(b, &s, &p, &error), -ENOENT);
+        assert_non_null(strstr(error.message, "/nonexistent/nb.sock"));
+        vpc_backend_free(b);
+        options.nb = "ssl:1.2.3.4:6641";
+        assert_int_equal(vpc_ovn_new(&b, &options, &error), -EINVAL);
+        assert_int_not_equal(host_run(NULL, 0, RUN("ip", "link", "show", net_tap_name(s.key.port_id).s)), 0);
+}
+
+#define HOST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+/* argv[1]: only tests whose names match, "a_*". */
+int main(int argc, char **argv)
+{
+        const struct CMUnitTest tests[] = {
+            HOST(guests_of_a_vpc_reach_each_other), HOST(vpcs_with_the_same_addresses_do_not_meet),
+            HOST(spoofed_frames_do_not_leave),      HOST(security_groups_change_live),
+            HOST(what_it_cannot_do_is_said),        HOST(a_database_that_is_away_is_an_error),
+        };
+
+        if (access("/usr/bin/ovn-northd", X_OK) != 0 || access("/usr/sbin/ovs-vswitchd", X_OK) != 0) {
+                printf("skipped: OVN is not installed (ovn-central, ovn-host)\n");
+                return 77;
+        }
+        if (host_isolate() < 0 || !mkdtemp(root))
+                return 1;
+        if (argc > 1)
+                cmocka_set_test_filter(argv[1]);
+        int failures = run_ovn("start");
+        if (failures == 0) {
+                failures += contract_run(&(struct contract_host){make, restart, lose_port, lose_subnet});
+                failures += cmocka_run_group_tests_name("ovn", tests, NULL, NULL);
+        }
+        failures += run_ovn("stop") != 0;
+        failures += host_run(NULL, 0, RUN("rm", "-rf", root)) != 0;
+        return failures;
+}

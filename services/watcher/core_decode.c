@@ -214,7 +214,10 @@ static void read_pod(struct reader *r, const json_t *json, uint64_t nic_slots, s
         size_t i;
         read_meta(r, json, pod);
         pod->restart = restart_of(json_string_value(json_object_get(spec, "restartPolicy")));
-        json_array_foreach(json_object_get(spec, "nics"), i, nic) read_nic(r, nic, pod);
+        json_array_foreach(json_object_get(spec, "nics"), i, nic)
+        {
+                read_nic(r, nic, pod);
+        }
         read_vm(r, json_object_get(spec, "virtualMachine"), nic_slots, &pod->vm->vm_diff);
         W_COPY(pod->vm->vm_diff.pod_uid, pod->uid);
         W_COPY(pod->vm->vm_diff.pod_namespace, pod->name_space);

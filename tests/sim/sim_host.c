@@ -608,18 +608,18 @@ static struct sim_vm *vm_for(struct sim *sim, const char *pod_uid)
 {
         struct sim_vm *vm = sim_vm_find(sim, pod_uid);
 
-        for (size_t i = 0; i < SIM_VMS && !vm; i++) {
-                /* A slot of a VM that is gone is used again. */
-                if (sim->vms[i].used &&
-                    (sim->vms[i].state != HV_DOMAIN_NONE || sim->vms[i].busy_until >= sim->now))
-                        continue;
+        if (vm)
+                return vm;
+        for (size_t i = 0; i < SIM_VMS; i++) {
                 vm = &sim->vms[i];
+                /* A slot of a VM that is gone is used again. */
+                if (vm->used && (vm->state != HV_DOMAIN_NONE || vm->busy_until >= sim->now))
+                        continue;
                 *vm = (struct sim_vm){.used = true};
                 (void)snprintf(vm->pod_uid, sizeof(vm->pod_uid), "%s", pod_uid);
+                return vm;
         }
-        if (!vm)
-                abort();
-        return vm;
+        abort();
 }
 
 static void drive(struct sim *sim, const struct hv_action *a)

@@ -554,7 +554,11 @@ static void on_lifecycle(struct hv_core *core, const struct hv_event *event)
                 return;
         case HV_LIFECYCLE_CRASHED:
         case HV_LIFECYCLE_STOPPED:
-                vm->stopping_crashed = event->lifecycle == HV_LIFECYCLE_CRASHED;
+        case HV_LIFECYCLE_DESTROYED:
+                /* We destroy only what is not wanted to run. */
+                vm->stopping_destroyed =
+                    event->lifecycle == HV_LIFECYCLE_DESTROYED && vm->wish && wants_up(&vm->wish->vm_diff);
+                vm->stopping_crashed = event->lifecycle == HV_LIFECYCLE_CRASHED || vm->stopping_destroyed;
                 break;
         default:
                 break;

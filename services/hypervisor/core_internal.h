@@ -78,7 +78,7 @@ struct hv_vm {
 
         bool known;   /* the driver told what it has of it since the last connect */
         bool touched; /* something happened since the last look was asked for: look again */
-        bool stopping_crashed;
+        bool stopping_crashed, stopping_destroyed; /* how it is about to be seen gone */
         uint64_t inspect_id;
         enum hv_domain_state state;
         char uuid[37], accel[16];

@@ -266,8 +266,10 @@ static void domain_gone(struct hv_core *core, struct hv_vm *vm)
         if (was) {
                 vm->ended = vm->stopping_crashed ? AK_VM_PHASE_CRASHED : AK_VM_PHASE_SHUTOFF;
                 vm->cleaned = false;
+                if (vm->stopping_destroyed)
+                        hv_fault_set(&vm->fault, "Destroyed", "somebody destroyed the domain");
         }
-        vm->stopping_crashed = vm->shutdown_sent = false;
+        vm->stopping_crashed = vm->stopping_destroyed = vm->shutdown_sent = false;
         vm->stop_since_us = vm->destroy_after_us = 0;
         all_nics_gone(core, vm);
 }

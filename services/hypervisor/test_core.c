@@ -140,6 +140,38 @@ static void test_nor_when_the_wish_was_heard_first(void **state)
         free(domain);
 }
 
+/* Not what a guest that powers itself off is: by the restart policy it failed. */
+static void test_destroyed_by_somebody_is_a_crash(void **state)
+{
+        struct hv_event end = {
+            .type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = HV_LIFECYCLE_DESTROYED};
+        struct rig *rig = *state;
+        struct hv_action look;
+
+        rig_run_vm(rig);
+        rig_step(rig, &end);
+        look = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &look, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_CRASHED);
+        assert_string_equal(rig_vm(rig)->reason, "Destroyed");
+}
+
+static void test_destroyed_on_request_is_none(void **state)
+{
+        struct hv_event end = {
+            .type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = HV_LIFECYCLE_DESTROYED};
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_vm_diff(rig, AK_VM_WANTED_SHUTDOWN, 1, 1, NULL);
+        call = rig_call(rig, HV_OP_DESTROY); /* no grace */
+        rig_step(rig, &end);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_SHUTOFF);
+        assert_string_equal(rig_vm(rig)->reason, "");
+}
+
 static void test_reconnect_reads_anew(void **state)
 {
         struct rig *rig = *state;
@@ -518,6 +550,8 @@ int main(void)
             TEST(test_adopted_nic_that_does_not_answer_is_told_all_the_same),
             TEST(test_adopted_domain_that_ends_is_not_started_again),
             TEST(test_nor_when_the_wish_was_heard_first),
+            TEST(test_destroyed_by_somebody_is_a_crash),
+            TEST(test_destroyed_on_request_is_none),
             TEST(test_reconnect_reads_anew),
             TEST(test_look_that_raced_with_an_event_is_repeated),
             TEST(test_start_waits_for_image_and_ports),

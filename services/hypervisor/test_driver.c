@@ -500,7 +500,7 @@ static void test_destroy(void **state)
         (void)state;
         forget_events();
         expect(HV_OK, fx->ops->destroy(fx->vm, fx->text));
-        expect_lifecycle(HV_LIFECYCLE_STOPPED);
+        expect_lifecycle(HV_LIFECYCLE_DESTROYED);
         assert_null(inspect());
         expect(HV_ERROR_NO_DOMAIN, fx->ops->destroy(fx->vm, fx->text));
         expect(HV_ERROR_NO_DOMAIN, fx->ops->detach(fx->vm, &fx->nic0, fx->text));
@@ -558,7 +558,7 @@ static void test_stubborn_guest(void **state)
         assert_true(live->nics[0].link_down);
         free(live);
         expect(HV_OK, fx->ops->destroy(fx->vm, fx->text));
-        expect_lifecycle(HV_LIFECYCLE_STOPPED);
+        expect_lifecycle(HV_LIFECYCLE_DESTROYED);
         expect(HV_OK, fx->ops->cleanup(fx->vm, fx->text));
         if (!fx->real)
                 hv_fake_set_guest(fx->driver, &(struct hv_fake_guest){0});

@@ -55,7 +55,8 @@
         E(x, HV_LIFECYCLE_CRASHED, "crashed")                                                                \
         E(x, HV_LIFECYCLE_SUSPENDED, "suspended")                                                            \
         E(x, HV_LIFECYCLE_RESUMED, "resumed")                                                                \
-        E(x, HV_LIFECYCLE_REBOOTED, "rebooted")
+        E(x, HV_LIFECYCLE_REBOOTED, "rebooted")                                                              \
+        E(x, HV_LIFECYCLE_DESTROYED, "destroyed") /* by us or by somebody else */
 
 #define HV_ENUMS(X)                                                                                          \
         X(hv_op, HV_OP_VALUES)                                                                               \

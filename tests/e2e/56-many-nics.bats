@@ -29,7 +29,7 @@ guest_count() { guest "$1" 'ls -d /sys/class/net/eth* | wc -l'; }
   pod_running many
   # shellcheck disable=SC2046 # words
   add_nics many $(seq -f 'eth%.0f' 2 59)
-  until_true 170 decided many || { states many && false; }
+  until_true 280 decided many || { states many && false; }
   assert_equal "$(of_reason many Ready)" 60
   assert_equal "$(guest_count many)" 60
   assert_equal "$(kubectl get pod many -o json | jq -r '[.status.nicStatuses[].pciAddress] | unique | length')" 60
@@ -46,7 +46,7 @@ guest_count() { guest "$1" 'ls -d /sys/class/net/eth* | wc -l'; }
   # shellcheck disable=SC2046 # words
   kubectl create -f <(many_yaml few 1 $(seq -f 'eth%.0f' 0 59))
   pod_running few
-  until_true 170 decided few || { states few && false; }
+  until_true 280 decided few || { states few && false; }
   usable=$(of_reason few Ready)
   assert_equal "$(of_reason few GuestDriverFailed)" $((60 - usable))
   # How many there are is the guest kernel's affair: 43 or 44 have been seen.

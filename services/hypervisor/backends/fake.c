@@ -320,7 +320,7 @@ static enum hv_error fake_shutdown(struct hv_driver_vm *vm, char *text)
 static enum hv_error do_destroy(struct hv_driver *d, struct hv_live_domain *domain, void *arg)
 {
         (void)arg;
-        end_domain(d, domain->head.pod_uid, HV_LIFECYCLE_STOPPED);
+        end_domain(d, domain->head.pod_uid, HV_LIFECYCLE_DESTROYED);
         return HV_OK;
 }
 

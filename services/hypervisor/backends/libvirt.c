@@ -157,6 +157,19 @@ static bool begin_event(virDomainPtr domain, enum hv_event_type type, struct hv_
         return virDomainGetUUIDString(domain, event->pod_uid) == 0;
 }
 
+static enum hv_lifecycle how_it_stopped(int detail)
+{
+        switch (detail) {
+        case VIR_DOMAIN_EVENT_STOPPED_CRASHED:
+        case VIR_DOMAIN_EVENT_STOPPED_FAILED:
+                return HV_LIFECYCLE_CRASHED;
+        case VIR_DOMAIN_EVENT_STOPPED_DESTROYED:
+                return HV_LIFECYCLE_DESTROYED;
+        default:
+                return HV_LIFECYCLE_STOPPED;
+        }
+}
+
 static void on_lifecycle(virConnectPtr conn, virDomainPtr domain, int type, int detail, void *arg)
 {
         struct hv_event event;
@@ -169,10 +182,7 @@ static void on_lifecycle(virConnectPtr conn, virDomainPtr domain, int type, int 
                 event.lifecycle = HV_LIFECYCLE_STARTED;
                 break;
         case VIR_DOMAIN_EVENT_STOPPED:
-                event.lifecycle =
-                    detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED || detail == VIR_DOMAIN_EVENT_STOPPED_FAILED
-                        ? HV_LIFECYCLE_CRASHED
-                        : HV_LIFECYCLE_STOPPED;
+                event.lifecycle = how_it_stopped(detail);
                 break;
         case VIR_DOMAIN_EVENT_CRASHED:
                 event.lifecycle = HV_LIFECYCLE_CRASHED;

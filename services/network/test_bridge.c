@@ -475,6 +475,38 @@ static void sweep_removes_what_a_crash_left(void **state)
         assert_nothing_left();
 }
 
+/* More link events than the socket's buffer holds, while nobody reads; a tap is lost among them. */
+static void lost_kernel_events_mean_resync(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s = test_spec(1, 1, 1);
+        struct net_prepared p = prepare(h->a, &s);
+        char command[512];
+        struct vpc_event e;
+        bool resync = false;
+
+        while (h->a->ops->next_event(h->a, &e) == 1)
+                ;
+        snprintf(command, sizeof(command),
+                 "ip link add flood0 up type bridge && for i in $(seq 4000); do echo link set flood0 alias $i; "
+                 "done | ip "
+                 "-batch - && ip link del %s && ip link del flood0",
+                 p.ifname);
+        assert_int_equal(host_run(NULL, 0, RUN("sh", "-c", command)), 0);
+        while (h->a->ops->next_event(h->a, &e) == 1)
+                resync |= e.type == VPC_EVENT_RESYNC;
+        assert_true(resync);
+        /* what the core does then finds the loss, and events are heard again */
+        struct vpc_inventory inventory;
+        struct net_error error;
+        assert_int_equal(h->a->ops->inventory(h->a, &inventory, &error), 0);
+        free(inventory.ports);
+        assert_int_equal(inventory.count, 0);
+        prepare(h->a, &s);
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", p.ifname)), 0);
+        assert_true(wait_event(h->a, VPC_EVENT_PORT_LOST, s.key.port_id));
+}
+
 static void two_nodes_side_by_side(void **state)
 {
         struct host *h = *state;
@@ -617,6 +649,7 @@ int main(int argc, char **argv)
             HOST(a_restart_touches_nothing),
             HOST(a_lost_state_directory_is_made_again),
             HOST(sweep_removes_what_a_crash_left),
+            HOST(lost_kernel_events_mean_resync),
             HOST(two_nodes_side_by_side),
             HOST(a_foreign_link_of_our_name_is_left_alone),
             HOST(a_dnsmasq_that_does_not_start_leaves_nothing),

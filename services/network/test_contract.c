@@ -74,7 +74,7 @@ static void prepared_port_is_in_the_inventory(void **state)
         struct contract *c = *state;
         struct net_port_spec s = test_spec(1, 1, 1);
         struct net_prepared p = {0};
-        struct net_found_port f;
+        struct net_found_port f = {0};
 
         assert_int_equal(count_ports(c->backend, NULL), 0);
         prepare(c->backend, &s, &p);
@@ -132,7 +132,7 @@ static void a_port_held_for_another_pod_is_left_alone(void **state)
         struct net_port_spec s = test_spec(1, 1, 1), other = s;
         struct net_prepared p;
         struct net_error error = {0};
-        struct net_found_port f;
+        struct net_found_port f = {0};
 
         prepare(c->backend, &s, &p);
         test_uuid(other.key.pod_uid, 0xb0, 77);
@@ -270,7 +270,7 @@ static void what_was_lost_while_nobody_looked_is_not_in_the_inventory(void **sta
         struct contract *c = *state;
         struct net_port_spec s = test_spec(1, 1, 1), other = test_spec(1, 1, 2);
         struct net_prepared p = {0};
-        struct net_found_port f;
+        struct net_found_port f = {0};
 
         prepare(c->backend, &s, &p);
         prepare(c->backend, &other, &p);

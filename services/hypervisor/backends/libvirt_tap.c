@@ -45,7 +45,7 @@ static bool is_name(const char *ifname)
 
 void hv_libvirt_tap_look(struct hv_live_nic *nic)
 {
-        uint64_t ifindex, carrier;
+        uint64_t ifindex = 0, carrier = 1;
 
         if (!is_name(nic->ifname) || read_number(nic->ifname, "ifindex", &ifindex) < 0)
                 return;

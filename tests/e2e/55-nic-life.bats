@@ -161,6 +161,9 @@ event_of() { # REASON TEXT: is there such an event of the pod?
   uid=$(pod_uid orphan)
   port=$(port_id orphan eth0)
   has_link "$(tap_of "$port")"
+  has_filter "$(tap_of "$port")"
+  mac=$(port_get "$port" .spec.macAddress)
+  grep -qrF "$mac" "$STATE/network"
 
   # Of others: a domain with a name like ours, a tap and a bridge with names like ours.
   virsh_ create /dev/stdin --paused <<'EOF'
@@ -183,7 +186,9 @@ EOF
   assert_failure
   until_true 10 port_is_gone "$port"
   assert [ ! -e "$STATE/hypervisor/vms/$uid" ]
-  run grep -rF "$port" "$STATE/network" # reservations of addresses
+  run grep -rF "$mac" "$STATE/network" # reservations of addresses
+  assert_failure
+  run has_filter "$(tap_of "$port")"
   assert_failure
   until_true 10 event_of OrphanedVM "$uid"
 
@@ -193,4 +198,5 @@ EOF
   assert_equal "$(nic_get life eth0 state)" Ready
 }
 
+has_filter() { nft list ruleset | grep -qF "$1"; } # TAP
 port_is_gone() { ! kubectl get port "$1" >/dev/null 2>&1; }

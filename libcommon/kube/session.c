@@ -255,6 +255,10 @@ static bool set_file(CURL *easy, CURLoption option, int fd)
 static bool set_tls(struct transfer *t)
 {
         const struct ak_kube_session *s = t->session;
+        /* The kubeconfig's CA alone: libcurl would trust the system's besides, and read all of them each
+         * time. */
+        if (s->ca_fd >= 0 && curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL) != CURLE_OK)
+                return false;
         return set_file(t->easy, CURLOPT_CAINFO, s->ca_fd) &&
                set_file(t->easy, CURLOPT_SSLCERT, s->cert_fd) &&
                set_file(t->easy, CURLOPT_SSLKEY, s->key_fd) &&

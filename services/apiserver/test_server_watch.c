@@ -13,6 +13,7 @@
 
 #include "libcommon/cleanup.h"
 #include "services/apiserver/test_harness.h"
+#include "services/apiserver/watch.h"
 
 #define PODS "/api/v1/namespaces/default/pods"
 
@@ -300,6 +301,60 @@ static void test_clean_stop(void **state)
         assert_int_equal(harness_do(h, "GET", PODS "/a", NULL, NULL), 200);
 }
 
+static void no_wake(void *arg)
+{
+        (void)arg;
+}
+
+static void append(struct api_hub *hub, uint64_t version)
+{
+        struct api_change change = {
+            .type = API_ADDED,
+            .kind = api_kinds[0],
+            .object = json_pack("{s:{s:s, s:s}}", "metadata", "name", "x", "namespace", "default"),
+            .resource_version = version};
+        struct api_event *event = api_event_new(&change);
+
+        assert_non_null(event);
+        api_hub_append(hub, &event, 1);
+        (void)api_event_unref(event);
+        json_decref(change.object);
+}
+
+/* A full ring drops what is old to a watcher that has not read yet: it has not lagged behind. */
+static void test_new_on_a_full_ring(void **state)
+{
+        const struct api_hub_config config = {.history = 4};
+        struct api_watch_options o = {.kind = api_kinds[0], .wake = no_wake};
+        struct api_hub *hub = NULL;
+        struct api_watcher *w = NULL;
+        char text[4096], error[256];
+        ssize_t n;
+
+        (void)state;
+        assert_int_equal(api_hub_new(&hub, &config), 0);
+        for (uint64_t version = 1; version <= 9; version++)
+                append(hub, version);
+        o.after = 9;
+        assert_int_equal(api_watcher_new(&w, hub, &o, 1, error), 0);
+        for (uint64_t version = 10; version <= 13; version++)
+                append(hub, version);
+        n = api_watcher_read(w, text, sizeof(text) - 1, 1, 1);
+        assert_true(n > 0);
+        text[n] = '\0';
+        assert_non_null(strstr(text, "ADDED"));
+        assert_null(strstr(text, "ERROR"));
+        append(hub, 14);
+        for (uint64_t version = 15; version <= 19; version++)
+                append(hub, version);
+        n = api_watcher_read(w, text, sizeof(text) - 1, 1, 1);
+        assert_true(n > 0);
+        text[n] = '\0';
+        assert_non_null(strstr(text, "ERROR"));
+        (void)api_watcher_free(w);
+        (void)api_hub_free(hub);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -313,6 +368,7 @@ int main(void)
             cmocka_unit_test_setup_teardown(test_hangup_is_noticed, setup, teardown),
             cmocka_unit_test_setup_teardown(test_slow_reader, setup, teardown),
             cmocka_unit_test_setup_teardown(test_clean_stop, setup, teardown),
+            cmocka_unit_test(test_new_on_a_full_ring),
         };
 
         (void)curl_global_init(CURL_GLOBAL_ALL);

@@ -207,6 +207,22 @@ uint64_t api_hub_oldest(const struct api_hub *hub)
 
 /* ---- one watcher ---- */
 
+/* The first place with an event past this version; events lie in the order of theirs. */
+static uint64_t place_after(const struct api_hub *hub, uint64_t version)
+{
+        uint64_t low = hub->first_seq, high = hub->next_seq;
+
+        while (low < high) {
+                uint64_t middle = low + (high - low) / 2;
+
+                if ((*place(hub, middle))->resource_version <= version)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
 static int setup(struct api_watcher *w, const struct api_watch_options *o, uint64_t now_us, char error[256])
 {
         w->kind = o->kind;
@@ -215,7 +231,8 @@ static int setup(struct api_watcher *w, const struct api_watch_options *o, uint6
         w->initial_end = o->initial_end && o->bookmarks;
         w->initial = json_incref(o->initial);
         w->after = w->last_version = o->after;
-        w->seq = w->hub->first_seq;
+        /* Not the ring's beginning: old news that drops out of it is no loss to this watcher. */
+        w->seq = place_after(w->hub, o->after);
         w->expired = o->after < w->hub->oldest;
         w->deadline_us = o->deadline_us;
         w->bookmark_due_us = now_us + w->hub->bookmark_us;

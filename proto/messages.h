@@ -201,7 +201,14 @@
         F(STR, subnet_id, AK_LEN_UID, 0, REQUIRED, "UID of the subnet")                                      \
         F(STR, vpc_id, AK_LEN_UID, 0, OPTIONAL, "UID of the VPC")                                            \
         F(TEXT, peers, AK_MAX_PEERS_TEXT, 0, OPTIONAL,                                                       \
-          "a line per port: MAC, address of its node, the port's addresses separated by commas")
+          "a line per port: MAC, address of its node, the port's addresses separated by commas")             \
+        F(STR, cidr, AK_LEN_CIDR, 0, OPTIONAL, "of the subnet")                                              \
+        F(STR, gateway, AK_LEN_CIDR, 0, OPTIONAL, "address of the subnet's gateway")                         \
+        F(STR, cidr6, AK_LEN_CIDR, 0, OPTIONAL, "IPv6 network of the subnet, where a port has IPv6")         \
+        F(STR, gateway6, AK_LEN_CIDR, 0, OPTIONAL, "IPv6 address of the subnet's gateway")                   \
+        F(U64, vni, 16777215, 0, OPTIONAL, "VXLAN network identifier of the subnet")                         \
+        F(U64, mtu, 65535, 0, OPTIONAL, "MTU of the subnet; 0 = the fabric's")                               \
+        F(BOOL, source_nat, 0, 0, OPTIONAL, "of the VPC, as in nic.diff")
 
 /* M(struct and symbol, type on the wire, topic key, publisher, listeners, fields, doc) */
 #define AK_MESSAGES(M)                                                                                       \

@@ -487,11 +487,12 @@ static void lost_kernel_events_mean_resync(void **state)
 
         while (h->a->ops->next_event(h->a, &e) == 1)
                 ;
-        snprintf(command, sizeof(command),
-                 "ip link add flood0 up type bridge && for i in $(seq 4000); do echo link set flood0 alias $i; "
-                 "done | ip "
-                 "-batch - && ip link del %s && ip link del flood0",
-                 p.ifname);
+        snprintf(
+            command, sizeof(command),
+            "ip link add flood0 up type bridge && for i in $(seq 4000); do echo link set flood0 alias $i; "
+            "done | ip "
+            "-batch - && ip link del %s && ip link del flood0",
+            p.ifname);
         assert_int_equal(host_run(NULL, 0, RUN("sh", "-c", command)), 0);
         while (h->a->ops->next_event(h->a, &e) == 1)
                 resync |= e.type == VPC_EVENT_RESYNC;

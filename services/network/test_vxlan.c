@@ -128,6 +128,17 @@ static int end_node(struct node *n, struct net_error *error)
         return r;
 }
 
+static int set_peers(struct vpc_backend *b, const struct command *c, struct net_error *error)
+{
+        struct ak_subnet_peers p = {.vni = c->spec.vni, .mtu = 1500, .peers = (char *)c->text};
+
+        snprintf(p.subnet_id, sizeof(p.subnet_id), "%s", c->spec.key.subnet_id);
+        snprintf(p.vpc_id, sizeof(p.vpc_id), "%s", c->spec.vpc_id);
+        ak_cidr_format(&c->spec.cidr, p.cidr);
+        ak_ip_format(&c->spec.gateway, p.gateway);
+        return b->ops->set_peers(b, &p, error);
+}
+
 static int obey(struct node *n, const struct command *c, struct answer *a)
 {
         struct net_error error = {0};
@@ -146,7 +157,7 @@ static int obey(struct node *n, const struct command *c, struct answer *a)
                 r = b->ops->release(b, &c->spec.key, &error);
                 break;
         case PEERS:
-                r = b->ops->set_peers(b, c->spec.key.subnet_id, c->spec.vpc_id, c->text, &error);
+                r = set_peers(b, c, &error);
                 break;
         case GUEST:
                 return start_guest(n, c, a);
@@ -511,6 +522,32 @@ static void subnets_of_a_vpc_are_routed_between_nodes(void **state)
         assert_true(ping(k, 2, 1, "10.0.1.11"));
 }
 
+/* Node 1 has subnet 1 only, node 2 subnet 2 only: each makes the other's for its router. */
+static void a_subnet_is_reached_that_has_no_port_here(void **state)
+{
+        struct rack *k = *state;
+        struct net_port_spec a = spec_of(1, 1), b = spec_of(2, 2), nobody = spec_of(1, 9);
+
+        tell_one(k, 1, &b, 2); /* before the VPC is here */
+        tell(k, 1, &a, "");
+        plug(k, 1, 0, &a);
+        plug(k, 2, 0, &b);
+        tell_one(k, 2, &a, 1); /* and after */
+        assert_true(ping(k, 1, 0, "10.0.2.12"));
+        assert_true(ping(k, 2, 0, "10.0.1.11"));
+        assert_true(ping(k, 2, 0, "10.0.1.1")); /* its gateway, too, without a port there */
+        /* its last port elsewhere goes, and with it the subnet here; the own one stays */
+        tell(k, 2, &nobody, "");
+        assert_false(ping(k, 2, 0, "10.0.1.11"));
+        assert_true(ping(k, 2, 0, "10.0.2.1"));
+        shell(k, 2, "ip -o link show type bridge | wc -l");
+        assert_string_equal(k->last.text, "1\n");
+        /* the last port here goes, and with it what was made for it */
+        must(k, 1, &(struct command){.verb = RELEASE, .spec = a});
+        shell(k, 1, "ip -o link show type bridge; ls /run/netns | grep '^ak-'");
+        assert_string_equal(k->last.text, "");
+}
+
 static void a_nic_plugged_on_the_other_node_is_reached_within_a_second(void **state)
 {
         struct rack *k = *state;
@@ -603,6 +640,7 @@ int main(int argc, char **argv)
             RACK(a_restarted_service_leaves_no_stale_entry),
             RACK(nothing_is_flooded_to_strangers),
             RACK(subnets_of_a_vpc_are_routed_between_nodes),
+            RACK(a_subnet_is_reached_that_has_no_port_here),
             RACK(a_nic_plugged_on_the_other_node_is_reached_within_a_second),
             RACK(bad_peers_are_refused),
             cmocka_unit_test_setup_teardown(ovn_spans_nodes_by_geneve, set_up_ovn, tear_down),

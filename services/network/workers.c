@@ -55,9 +55,7 @@ static void run(struct vpc_backend *b, struct net_job *job)
                 job->error = b->ops->release(b, &job->key, &job->text);
                 break;
         case NET_JOB_PEERS:
-                job->error = b->ops->set_peers(
-                    b, job->peers->subnet_peers.subnet_id, job->peers->subnet_peers.vpc_id,
-                    job->peers->subnet_peers.peers ? job->peers->subnet_peers.peers : "", &job->text);
+                job->error = b->ops->set_peers(b, &job->peers->subnet_peers, &job->text);
                 break;
         case NET_JOB_SWEEP:
                 job->error = b->ops->sweep(b, &job->text);

@@ -13,6 +13,11 @@ struct port {
         char node[AK_LEN_NAME + 1];
         char mac[AK_MAC_SIZE];
         char addresses[AK_MAX_ADDRS * AK_IP_SIZE]; /* separated by commas */
+        /* of the subnet */
+        char cidr[AK_LEN_CIDR + 1], gateway[AK_LEN_CIDR + 1], cidr6[AK_LEN_CIDR + 1],
+            gateway6[AK_LEN_CIDR + 1];
+        uint64_t vni, mtu;
+        bool source_nat;
 };
 
 struct watcher_peers {
@@ -109,6 +114,24 @@ static bool read_addresses(const json_t *list, struct port *p)
         return used > 0;
 }
 
+static uint64_t number(const json_t *object, const char *key, uint64_t max)
+{
+        json_int_t value = json_integer_value(json_object_get(object, key));
+
+        return value > 0 && (uint64_t)value <= max ? (uint64_t)value : 0;
+}
+
+static void read_subnet(const json_t *status, struct port *p)
+{
+        (void)copy(p->cidr, sizeof(p->cidr), text(status, "cidr"));
+        (void)copy(p->gateway, sizeof(p->gateway), text(status, "gateway"));
+        (void)copy(p->cidr6, sizeof(p->cidr6), text(status, "cidr6"));
+        (void)copy(p->gateway6, sizeof(p->gateway6), text(status, "gateway6"));
+        p->vni = number(status, "vni", 16777215);
+        p->mtu = number(status, "mtu", 65535);
+        p->source_nat = json_is_true(json_object_get(status, "sourceNAT"));
+}
+
 /* Bound, or Releasing: until the node has let go, its guest may still speak. */
 static bool read_port(const json_t *json, struct port *p)
 {
@@ -117,6 +140,7 @@ static bool read_port(const json_t *json, struct port *p)
 
         if (strcmp(phase, "Bound") != 0 && strcmp(phase, "Releasing") != 0)
                 return false;
+        read_subnet(status, p);
         return copy(p->id, sizeof(p->id), text(json_object_get(json, "metadata"), "name")) &&
                copy(p->subnet, sizeof(p->subnet), text(status, "subnetID")) &&
                copy(p->vpc, sizeof(p->vpc), text(status, "vpcID")) &&
@@ -189,6 +213,20 @@ static bool vpc_is_here(const struct watcher_peers *peers, struct port *const *s
         return false;
 }
 
+/* What the ports say of their subnet; IPv6 from any that has it. */
+static void describe_subnet(struct ak_subnet_peers *m, const struct port *p)
+{
+        (void)copy(m->subnet_id, sizeof(m->subnet_id), p->subnet);
+        (void)copy(m->vpc_id, sizeof(m->vpc_id), p->vpc);
+        (void)copy(m->cidr, sizeof(m->cidr), p->cidr);
+        (void)copy(m->gateway, sizeof(m->gateway), p->gateway);
+        (void)copy(m->cidr6, sizeof(m->cidr6), p->cidr6);
+        (void)copy(m->gateway6, sizeof(m->gateway6), p->gateway6);
+        m->vni = p->vni;
+        m->mtu = p->mtu;
+        m->source_nat = p->source_nat;
+}
+
 /* The ports of the subnet that begins at *sorted, as a message; *sorted moves behind them. */
 static struct ak_message *message_of(struct watcher_peers *peers, struct port *const **sorted)
 {
@@ -201,6 +239,8 @@ static struct ak_message *message_of(struct watcher_peers *peers, struct port *c
         for (; *p && strcmp((*p)->subnet, (*first)->subnet) == 0; p++) {
                 const char *address = is_here(peers, *p) ? NULL : zhashx_lookup(peers->nodes, (*p)->node);
 
+                if (m)
+                        describe_subnet(&m->subnet_peers, *p);
                 if (f && address)
                         (void)fprintf(f, "%s %s %s\n", (*p)->mac, address, (*p)->addresses);
         }
@@ -210,8 +250,6 @@ static struct ak_message *message_of(struct watcher_peers *peers, struct port *c
                 return ak_message_free(m);
         }
         m->subnet_peers.peers = lines;
-        (void)copy(m->subnet_peers.subnet_id, sizeof(m->subnet_peers.subnet_id), (*first)->subnet);
-        (void)copy(m->subnet_peers.vpc_id, sizeof(m->subnet_peers.vpc_id), (*first)->vpc);
         return m;
 }
 

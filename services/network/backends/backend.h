@@ -64,10 +64,11 @@ struct vpc_backend_ops {
         /*
          * The ports of the subnet on other nodes are those listed (as subnet.peers has them), and no others:
          * on return of 0 their frames come and go, and nobody else's. May come before the subnet is here:
-         * kept until it is. Twice: nothing. -EOPNOTSUPP: this backend needs no telling.
+         * kept until it is. A subnet without a port here is made for as long as its VPC has one, so that the
+         * others are reached through the VPC's router. Twice: nothing. -EOPNOTSUPP: this backend needs no
+         * telling.
          */
-        int (*set_peers)(struct vpc_backend *b, const char *subnet_id, const char *vpc_id, const char *peers,
-                         struct net_error *error);
+        int (*set_peers)(struct vpc_backend *b, const struct ak_subnet_peers *peers, struct net_error *error);
 
         /* Removes subnets and VPCs of our node that have no port, */
         int (*sweep)(struct vpc_backend *b, struct net_error *error);

@@ -201,9 +201,11 @@ static int bridge_release(struct vpc_backend *backend, const struct net_port_key
         struct subnet *s = subnet_enter(b, key->subnet_id, NULL, key->port_id);
         if (!s)
                 return failed("subnet", -ENOMEM, error);
+        char vpc_id[AK_UUID_SIZE];
+        memcpy(vpc_id, s->vpc_id, sizeof(vpc_id));
         r = release_port(b, sock, s, key, error);
         subnet_leave(b, s);
-        return r;
+        return r == 0 ? vxlan_drop_transit(b, sock, vpc_id, error) : r;
 }
 
 static int bridge_prepare(struct vpc_backend *backend, const struct net_port_spec *wished,
@@ -232,6 +234,8 @@ static int bridge_prepare(struct vpc_backend *backend, const struct net_port_spe
         if (r < 0)
                 (void)subnet_drop_if_empty(b, sock, s, &ignored);
         subnet_leave(b, s);
+        if (r == 0)
+                r = vxlan_ensure_transit(b, sock, spec->vpc_id, error);
         if (r < 0)
                 return r;
         prepared.took_us = ak_clock_monotonic_us() - start_us;
@@ -402,6 +406,7 @@ static void forget_subnets(struct bridge *b)
                 if (s->server.pidfd >= 0)
                         (void)close(s->server.pidfd);
                 free(s->peers);
+                free(s->transit);
                 free(s);
         }
         pthread_mutex_unlock(&b->lock);

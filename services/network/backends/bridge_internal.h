@@ -24,7 +24,8 @@ struct subnet {
         struct net_port_spec as;                   /* what it was made from; valid once `standing` was set */
         uint32_t mtus[BRIDGE_MAX_MTUS], mtu_count; /* of `as` and its like */
         struct dhcp_server server;
-        char *peers; /* on other nodes; NULL = nobody has told */
+        char *peers;                   /* on other nodes; NULL = nobody has told */
+        struct net_port_spec *transit; /* what to make it from while it has no port here; NULL = do not */
 };
 
 #define MONITOR_MAX 4096
@@ -63,6 +64,8 @@ static inline struct bridge *bridge_of(struct vpc_backend *b)
 
 /* bridge_subnet.c */
 
+/* IDs of the VPC's subnets that we know of, at most max. */
+size_t subnet_list(struct bridge *b, const char *vpc_id, char (*ids)[AK_UUID_SIZE], size_t max);
 /* Waits until nobody works on the subnet, then owns it. NULL when out of memory. vpc_id may be NULL. */
 struct subnet *subnet_enter(struct bridge *b, const char *id, const char *vpc_id, const char *port_id);
 void subnet_leave(struct bridge *b, struct subnet *s);
@@ -75,8 +78,12 @@ int vxlan_init(struct bridge *b, const char *vtep, struct net_error *error);
 int vxlan_ensure(struct bridge *b, struct nl_sock *sock, const struct subnet *s,
                  const struct net_port_spec *spec, int bridge, const char *label, struct net_error *error);
 bool vxlan_is_right(struct bridge *b, struct nl_sock *sock, const char *subnet_id, int bridge);
-int bridge_set_peers(struct vpc_backend *backend, const char *subnet_id, const char *vpc_id,
-                     const char *peers, struct net_error *error);
+int bridge_set_peers(struct vpc_backend *backend, const struct ak_subnet_peers *peers,
+                     struct net_error *error);
+/* Makes the VPC's subnets stand that have ports on other nodes only. Owns no subnet when called. */
+int vxlan_ensure_transit(struct bridge *b, struct nl_sock *sock, const char *vpc_id, struct net_error *error);
+/* Drops the VPC's subnets that have no port, if it has no port here at all. Owns no subnet when called. */
+int vxlan_drop_transit(struct bridge *b, struct nl_sock *sock, const char *vpc_id, struct net_error *error);
 
 /* Makes namespace, bridge, gateway leg and DHCP server stand. *ifindex: of the bridge. */
 int subnet_ensure(struct bridge *b, struct nl_sock *sock, struct subnet *s, const struct net_port_spec *spec,

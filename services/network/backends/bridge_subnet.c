@@ -51,7 +51,20 @@ static void discard(struct bridge *b, struct subnet *s)
                 if (b->subnets[i] == s)
                         b->subnets[i] = b->subnets[--b->subnet_count];
         free(s->peers);
+        free(s->transit);
         free(s);
+}
+
+size_t subnet_list(struct bridge *b, const char *vpc_id, char (*ids)[AK_UUID_SIZE], size_t max)
+{
+        size_t count = 0;
+
+        pthread_mutex_lock(&b->lock);
+        for (size_t i = 0; i < b->subnet_count && count < max; i++)
+                if (strcmp(b->subnets[i]->vpc_id, vpc_id) == 0)
+                        memcpy(ids[count++], b->subnets[i]->id, AK_UUID_SIZE);
+        pthread_mutex_unlock(&b->lock);
+        return count;
 }
 
 struct subnet *subnet_enter(struct bridge *b, const char *id, const char *vpc_id, const char *port_id)
@@ -473,8 +486,17 @@ int subnet_ensure(struct bridge *b, struct nl_sock *sock, struct subnet *s, cons
 /* ------------------------------------------------------------------ drop */
 
 struct census {
-        size_t ports_of_subnet, bridges, bridges_of_vpc;
+        size_t ports_of_subnet, ports_of_vpc, bridges, bridges_of_vpc;
 };
+
+static bool in_vpc(struct bridge *b, const char *subnet_id, const char *vpc_id)
+{
+        pthread_mutex_lock(&b->lock);
+        const struct subnet *s = find(b, subnet_id);
+        bool result = s && strcmp(s->vpc_id, vpc_id) == 0;
+        pthread_mutex_unlock(&b->lock);
+        return result;
+}
 
 static int take_census(struct bridge *b, struct nl_sock *sock, const char *subnet_id, const char *vpc_id,
                        struct census *out)
@@ -493,6 +515,7 @@ static int take_census(struct bridge *b, struct nl_sock *sock, const char *subne
                         continue;
                 if (l.kind == NET_LABEL_PORT) {
                         out->ports_of_subnet += strcmp(l.subnet_id, subnet_id) == 0;
+                        out->ports_of_vpc += in_vpc(b, l.subnet_id, vpc_id);
                 } else if (rtnl_is(link, "bridge")) {
                         out->bridges++;
                         out->bridges_of_vpc += strcmp(l.vpc_id, vpc_id) == 0;
@@ -557,7 +580,9 @@ int subnet_drop_if_empty(struct bridge *b, struct nl_sock *sock, struct subnet *
 
         if (r < 0)
                 return link_failed("links", "of this host", r, error);
-        if (census.ports_of_subnet > 0)
+        /* One that others of the VPC reach other nodes through stays as long as they do. */
+        if (census.ports_of_subnet > 0 ||
+            (census.ports_of_vpc > 0 && s->transit && s->peers && s->peers[0] != '\0'))
                 return 0;
         AK_AUTOCLOSE int ns_fd = subnet_namespace(b, s);
         if (s->server.pidfd < 0 && ns_fd >= 0)

@@ -136,23 +136,104 @@ static int apply(struct bridge *b, struct nl_sock *sock, const struct subnet *s,
                                             : 0;
 }
 
-int bridge_set_peers(struct vpc_backend *backend, const char *subnet_id, const char *vpc_id,
-                     const char *peers, struct net_error *error)
+/* ------------------------------------------------------------------ subnets without a port here */
+
+/* NULL: the message says too little to make the subnet from. */
+static struct net_port_spec *spec_of(const struct ak_subnet_peers *p, uint32_t mtu_limit)
+{
+        AK_AUTOFREE struct net_port_spec *s = calloc(1, sizeof(*s));
+
+        if (!s || ak_cidr_parse(p->cidr, &s->cidr) < 0 || ak_cidr_nth(&s->cidr, 0, &s->cidr.addr) < 0 ||
+            ak_ip_parse(p->gateway, &s->gateway) < 0 || p->vni == 0)
+                return NULL;
+        if (p->cidr6[0] != '\0' &&
+            (ak_cidr_parse(p->cidr6, &s->cidr6) < 0 || ak_ip_parse(p->gateway6, &s->gateway6) < 0))
+                return NULL;
+        snprintf(s->key.subnet_id, sizeof(s->key.subnet_id), "%s", p->subnet_id);
+        snprintf(s->vpc_id, sizeof(s->vpc_id), "%s", p->vpc_id);
+        s->vni = (uint32_t)p->vni;
+        s->source_nat = p->source_nat;
+        s->mtu = p->mtu == 0 || p->mtu > mtu_limit ? mtu_limit : (uint32_t)p->mtu;
+        return AK_STEAL(s);
+}
+
+static bool is_needed(const struct subnet *s)
+{
+        return s->transit && s->peers && s->peers[0] != '\0';
+}
+
+/* The subnet is entered. Nothing where it stands, is not needed, or its VPC has nothing here. */
+static int ensure_transit(struct bridge *b, struct nl_sock *sock, struct subnet *s, struct net_error *error)
+{
+        AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = NULL;
+        int ifindex, r = rtnl_get(sock, net_bridge_name(s->id).s, &link);
+
+        if (r != -ENODEV || !is_needed(s))
+                return r == -ENODEV ? 0 : r;
+        AK_AUTOCLOSE int ns_fd = subnet_namespace(b, s);
+        if (ns_fd < 0)
+                return 0;
+        r = subnet_ensure(b, sock, s, s->transit, &ifindex, error);
+        /* The VPC's last port may have gone meanwhile. */
+        return r == 0 ? subnet_drop_if_empty(b, sock, s, error) : r;
+}
+
+#define MAX_SUBNETS 256 /* of one VPC on one node */
+
+static int each_subnet(struct bridge *b, struct nl_sock *sock, const char *vpc_id,
+                       int (*fn)(struct bridge *b, struct nl_sock *sock, struct subnet *s,
+                                 struct net_error *error),
+                       struct net_error *error)
+{
+        char(*ids)[AK_UUID_SIZE] = calloc(MAX_SUBNETS, sizeof(*ids));
+        size_t count = ids ? subnet_list(b, vpc_id, ids, MAX_SUBNETS) : 0;
+        int r = ids ? 0 : -ENOMEM;
+
+        for (size_t i = 0; r == 0 && i < count; i++) {
+                struct subnet *s = subnet_enter(b, ids[i], vpc_id, NULL);
+
+                r = s ? fn(b, sock, s, error) : -ENOMEM;
+                if (s)
+                        subnet_leave(b, s);
+        }
+        free(ids);
+        return r;
+}
+
+int vxlan_ensure_transit(struct bridge *b, struct nl_sock *sock, const char *vpc_id, struct net_error *error)
+{
+        return b->vtep.family == 0 ? 0 : each_subnet(b, sock, vpc_id, ensure_transit, error);
+}
+
+int vxlan_drop_transit(struct bridge *b, struct nl_sock *sock, const char *vpc_id, struct net_error *error)
+{
+        return b->vtep.family == 0 ? 0 : each_subnet(b, sock, vpc_id, subnet_drop_if_empty, error);
+}
+
+/* ------------------------------------------------------------------ told */
+
+int bridge_set_peers(struct vpc_backend *backend, const struct ak_subnet_peers *p, struct net_error *error)
 {
         struct bridge *b = bridge_of(backend);
         AK_CLEANUP(nl_socket_freep) struct nl_sock *sock = NULL;
-        int r = peers_check(peers, error);
+        const char *text = p->peers ? p->peers : "";
+        int r = peers_check(text, error);
 
         if (r < 0 || b->vtep.family == 0)
                 return r;
-        AK_AUTOFREE char *copy = strdup(peers);
+        AK_AUTOFREE char *copy = strdup(text);
         r = copy ? rtnl_open(&sock) : -ENOMEM;
-        struct subnet *s = r == 0 ? subnet_enter(b, subnet_id, vpc_id, NULL) : NULL;
+        struct subnet *s = r == 0 ? subnet_enter(b, p->subnet_id, p->vpc_id, NULL) : NULL;
         if (!s)
                 return failed("peers", r < 0 ? r : -ENOMEM, error);
         free(s->peers);
+        free(s->transit);
         s->peers = AK_STEAL(copy);
+        s->transit = spec_of(p, b->mtu_limit);
         r = apply(b, sock, s, error);
+        if (r == 0)
+                r = is_needed(s) ? ensure_transit(b, sock, s, error)
+                                 : subnet_drop_if_empty(b, sock, s, error);
         subnet_leave(b, s);
         return r;
 }

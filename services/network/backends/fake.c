@@ -125,13 +125,10 @@ static int fake_release(struct vpc_backend *b, const struct net_port_key *key, s
         return r;
 }
 
-static int fake_set_peers(struct vpc_backend *b, const char *subnet_id, const char *vpc_id, const char *peers,
-                          struct net_error *error)
+static int fake_set_peers(struct vpc_backend *b, const struct ak_subnet_peers *peers, struct net_error *error)
 {
-        (void)subnet_id;
-        (void)vpc_id;
         (void)b;
-        return peers_check(peers, error); /* there are no other nodes */
+        return peers_check(peers->peers ? peers->peers : "", error); /* there are no other nodes */
 }
 
 static int fake_sweep(struct vpc_backend *b, struct net_error *error)

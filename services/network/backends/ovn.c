@@ -305,10 +305,11 @@ static int ovn_inventory(struct vpc_backend *backend, struct vpc_inventory *out,
         return 0;
 }
 
-static int ovn_set_peers(struct vpc_backend *b AK_UNUSED, const char *subnet_id AK_UNUSED,
-                         const char *vpc_id AK_UNUSED, const char *peers, struct net_error *error)
+static int ovn_set_peers(struct vpc_backend *b AK_UNUSED, const struct ak_subnet_peers *peers,
+                         struct net_error *error)
 {
-        return peers_check(peers, error); /* the databases know where every port is */
+        return peers_check(peers->peers ? peers->peers : "",
+                           error); /* the databases know where every port is */
 }
 
 static int ovn_sweep(struct vpc_backend *backend, struct net_error *error)

@@ -93,6 +93,7 @@ struct sim_publisher {
 struct sim_tap {
         bool used;
         uint32_t ifindex;
+        uint64_t deleted_us; /* when somebody deleted it; 0 = nobody did */
         struct net_port_key key;
         char mac[AK_MAC_SIZE], ip[AK_CIDR_SIZE];
 };

@@ -20,9 +20,19 @@
 
 /* ---- the order that is never broken ---- */
 
+/* The attach may have been on its way while somebody deleted the tap. */
+static bool just_deleted(const struct sim *sim, const char *port_id)
+{
+        for (size_t i = 0; i < SIM_PORTS; i++)
+                if (!sim->taps[i].used && sim->taps[i].deleted_us + SIM_S > sim->now &&
+                    sim->taps[i].deleted_us && strcmp(sim->taps[i].key.port_id, port_id) == 0)
+                        return true;
+        return false;
+}
+
 void sim_check_attach(struct sim *sim, const char *port_id)
 {
-        if (!sim_tap_find(sim, port_id))
+        if (!sim_tap_find(sim, port_id) && !just_deleted(sim, port_id))
                 sim_fail(sim, SIM_ATTACH, "NIC of port %.8s is attached, but the port was not prepared",
                          port_id);
 }

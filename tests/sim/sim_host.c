@@ -716,6 +716,7 @@ static void tap_deleted(struct sim *sim)
         if (!tap->used)
                 return;
         tap->used = false;
+        tap->deleted_us = sim->now;
         nic = sim_nic_find(sim, tap->key.port_id, NULL);
         if (nic)
                 nic->cut = true;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2016 # $patch is JSON
-# kill -9 of each service and of libvirtd at each step of a plug and of an unplug. After each: what was asked
-# for is done, nothing is left over, and the VM and its other NIC did not notice.
+# kill -9 of each service and of libvirtd at each step of a plug and of an unplug, and of all of them at once. After
+# each: what was asked for is done, nothing is left over, and the VM and its other NIC did not notice.
 
 load helpers
 load crash
@@ -18,6 +18,7 @@ setup_file() {
   start_ping "$(nic_get "$POD" eth0 'ipAddresses[0]')"
   listen
   echo out >"$BATS_FILE_TMPDIR/eth1"
+  echo none >"$BATS_FILE_TMPDIR/port"
 }
 
 teardown_file() {
@@ -37,12 +38,13 @@ teardown() {
 }
 
 report() {
-  local kills longest answered sent
+  local kills longest late answered sent
   kills=$(wc -l <"$BATS_FILE_TMPDIR/convergence")
   longest=$(sort -n "$BATS_FILE_TMPDIR/convergence" | tail -n 1)
+  late=$(cut -d' ' -f2 "$BATS_FILE_TMPDIR/convergence" | sort -n | tail -n 1)
   read -r answered sent < <(replies | sort -nu | awk 'END { print NR, $1 }')
-  echo "# $kills kills, longest convergence ${longest%% *} ms (${longest#* });" \
-    "$answered of $sent pings through eth0 answered" >&3
+  echo "# $kills kills, at most $late us after the step was told; longest convergence ${longest%% *} ms" \
+    "(${longest#* * }); $answered of $sent pings through eth0 answered" >&3
 }
 
 now_ms() { printf '%s\n' $((${EPOCHREALTIME/[.,]/} / 1000)); }
@@ -69,34 +71,49 @@ given_eth1() { # in or out
     *) patch_eth1 "$1" ;;
   esac
   converged "$1"
+  [[ $1 == out ]] || port_id "$POD" eth1 >"$BATS_FILE_TMPDIR/port"
 }
 
-kill_at_step() { # in|out SERVICE TYPE STATE
-  local pid argv line epoch
-  pid=$(pid_of "$2")
-  mapfile -d '' -t argv <"/proc/$pid/cmdline"
+kill_all() { # PORT SERVICES STATE PID...
+  case $2:$3 in
+    *libvirtd*:detached | *libvirtd*:released) until_true 10 libvirt_wrote "$1" ;;
+  esac
+  kill -KILL "${@:4}" && KILLED=$(now_ms)
+}
+
+kill_at_step() { # in|out PORT NOT-PORT SERVICES TYPE STATE
+  local service line pid pids=()
+  for service in $4; do
+    remember_process "$service"
+    pids+=("$(pid_of "$service")")
+  done
   line=$(($(tap_lines) + 1))
-  epoch=$(epoch_of "$2")
   echo unknown >"$BATS_FILE_TMPDIR/eth1"
   # The server may be killed before it has answered kubectl.
   patch_eth1 "$1" >"$BATS_TEST_TMPDIR/patch" 2>&1 3>&- &
-  on_step "$line" "$3" "$4" kill -KILL "$pid" || { cat "$BATS_TEST_TMPDIR/patch" >&2 && return 1; }
-  KILLED=$(now_ms)
-  until_true 5 gone "$pid"
-  revive "$2" "$line" "$epoch" "${argv[@]}"
+  on_step "$line" "$2" "$3" "$5" "$6" kill_all "$2" "$4" "$6" "${pids[@]}" || {
+    cat "$BATS_TEST_TMPDIR/patch" >&2
+    return 1
+  }
+  for pid in "${pids[@]}"; do until_true 5 gone "$pid"; done
+  # shellcheck disable=SC2086 # several
+  revive $4
 }
 
-note_convergence() { printf '%s %s\n' $(($(now_ms) - KILLED)) "$*" >>"$BATS_FILE_TMPDIR/convergence"; }
+note_convergence() {
+  printf '%s %s %s\n' $(($(now_ms) - KILLED)) "$LATE_US" "$*" >>"$BATS_FILE_TMPDIR/convergence"
+}
 
 eth0_unharmed() {
   assert_equal "$(facts_of_eth0)" "$(<"$BATS_FILE_TMPDIR/facts")"
   ping_unharmed
 }
 
-plug() { # SERVICE TYPE STATE
+plug() { # SERVICES TYPE STATE
   local eth1 address
   given_eth1 out
-  kill_at_step in "$@"
+  # The last one that had the name is still spoken of for a while.
+  kill_at_step in '*' "$(<"$BATS_FILE_TMPDIR/port")" "$@"
   converged in
   note_convergence "$@"
   read -r eth1 address < <(kubectl get pod "$POD" \
@@ -104,12 +121,13 @@ plug() { # SERVICE TYPE STATE
   nothing_else_than "$ETH0" "$eth1"
   until_true 20 answers_ping "$address"
   eth0_unharmed
+  echo "$eth1" >"$BATS_FILE_TMPDIR/port"
   echo in >"$BATS_FILE_TMPDIR/eth1"
 }
 
-unplug() { # SERVICE TYPE STATE
+unplug() { # SERVICES TYPE STATE
   given_eth1 in
-  kill_at_step out "$@"
+  kill_at_step out "$(<"$BATS_FILE_TMPDIR/port")" none "$@"
   converged out
   note_convergence "$@"
   nothing_else_than "$ETH0"
@@ -176,3 +194,10 @@ unplug() { # SERVICE TYPE STATE
 @test "libvirtd killed at nic.status waiting" { plug libvirtd nic.status waiting; }
 @test "libvirtd killed at port.status released" { unplug libvirtd port.status released; }
 @test "libvirtd killed at nic.status ready" { plug libvirtd nic.status ready; }
+
+everything='apiserver libvirtd network hypervisor watcher'
+
+@test "everything killed at port.status ready" { plug "$everything" port.status ready; }
+@test "everything killed at nic.status detaching" { unplug "$everything" nic.status detaching; }
+@test "everything killed at nic.status attaching" { plug "$everything" nic.status attaching; }
+@test "everything killed at nic.status detached" { unplug "$everything" nic.status detached; }

@@ -200,9 +200,55 @@ static enum hv_error nic_call(struct hv_driver_vm *vm, const struct hv_nic_spec 
         return call(vm->domain, xml, VIR_DOMAIN_AFFECT_LIVE) == 0 ? HV_OK : fail(vm, text);
 }
 
+/* A command of one string argument; QEMU's refusal is no failure here. */
+static int monitor_try(struct hv_driver_vm *vm, const char *command, const char *key, const char *prefix,
+                       const char *port_id, const char *suffix)
+{
+        char value[AK_LEN_UID + 32];
+        AK_AUTOFREE char *text = NULL;
+        AK_AUTOFREE char *answer = NULL;
+        json_t *json;
+
+        (void)snprintf(value, sizeof(value), "%s" HV_ALIAS_PREFIX "%s%s", prefix, port_id, suffix);
+        json = json_pack("{s:s,s:{s:s}}", "execute", command, "arguments", key, value);
+        text = json_dumps(json, JSON_COMPACT);
+        json_decref(json);
+        return text ? virDomainQemuMonitorCommand(vm->domain, text, &answer, 0) : -1;
+}
+
+/* Does libvirt know of the NIC? True where that cannot be told. */
+static bool known_to_libvirt(struct hv_driver_vm *vm, const char *port_id)
+{
+        char alias[AK_LEN_UID + sizeof(HV_ALIAS_PREFIX)];
+        AK_AUTOFREE char *xml = virDomainGetXMLDesc(vm->domain, 0);
+
+        (void)snprintf(alias, sizeof(alias), HV_ALIAS_PREFIX "%s", port_id);
+        return !xml || strstr(xml, alias);
+}
+
+/*
+ * An attach that ended with libvirtd may have left in QEMU what libvirt does not know of: the tap's
+ * descriptor, the backend that holds it, the device. While QEMU holds the tap, nobody can plug it again
+ * ("busy"), so all of it is taken out; what is not there is refused, which is fine. The names are libvirt's
+ * (qemu_hotplug.c).
+ */
+static bool remove_leftover(struct hv_driver_vm *vm, const char *port_id)
+{
+        if (known_to_libvirt(vm, port_id))
+                return false;
+        return monitor_try(vm, "device_del", "id", "", port_id, "") == 0 &&
+               monitor_try(vm, "netdev_del", "id", "host", port_id, "") == 0 &&
+               monitor_try(vm, "closefd", "fdname", "tapfd-", port_id, "0") == 0 &&
+               monitor_try(vm, "closefd", "fdname", "vhostfd-", port_id, "0") == 0;
+}
+
 enum hv_error hv_libvirt_attach(struct hv_driver_vm *vm, const struct hv_nic_spec *nic, char *text)
 {
-        return nic_call(vm, nic, virDomainAttachDeviceFlags, text);
+        enum hv_error error = nic_call(vm, nic, virDomainAttachDeviceFlags, text);
+
+        if ((error == HV_ERROR_TAP || error == HV_ERROR_DUPLICATE) && remove_leftover(vm, nic->port_id))
+                error = nic_call(vm, nic, virDomainAttachDeviceFlags, text);
+        return error;
 }
 
 enum hv_error hv_libvirt_set_link(struct hv_driver_vm *vm, const struct hv_nic_spec *nic, char *text)

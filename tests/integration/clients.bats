@@ -61,3 +61,12 @@ wait_until() { # SECONDS COMMAND...
   run -0 timeout 120 node node.mjs
   assert_line 'attach: well'
 }
+
+@test "the benchmark of the apiserver runs" {
+  local build=$ROOT/build/${ALKAID_DEV_PRESET:-debug}
+  run -0 "$build/bin/bench-api" --pki-dir "$BATS_FILE_TMPDIR/pki" --pid "$(<"$BATS_FILE_TMPDIR/pid")" --seconds 1 \
+    --rounds 2 --pods 64 --watchers 20
+  assert_line --regexp '^patch, +64 clients: +[0-9]+ /s'
+  assert_line --regexp '^watch, +20 watchers: p50'
+  assert_line --regexp '^memory, with the watchers: [0-9.]+ MB'
+}

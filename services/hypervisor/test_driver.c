@@ -10,9 +10,14 @@
 #include <stddef.h>
 #include <cmocka.h>
 // clang-format on
+#include <fcntl.h>
+#include <libvirt/libvirt-qemu.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "libcommon/clock.h"
@@ -602,6 +607,61 @@ static void test_libvirtd_dies(void **state)
         expect_device(HV_EVENT_DEVICE_REMOVED, PORT1);
 }
 
+static int tap_open(const char *name)
+{
+        struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+        int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+        assert_true(fd >= 0);
+        (void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+        assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+        return fd;
+}
+
+static void monitor(virDomainPtr domain, const char *command, int fd)
+{
+        char *answer = NULL;
+
+        assert_int_equal(virDomainQemuMonitorCommandWithFiles(domain, command, fd < 0 ? 0 : 1, &fd, NULL,
+                                                              NULL, &answer, 0),
+                         0);
+        if (!strstr(answer, "\"return\""))
+                fail_msg("%s: %s", command, answer);
+        free(answer);
+}
+
+static void leave_in_qemu(bool backend)
+{
+        virConnectPtr conn = virConnectOpen(fx->host.uri);
+        virDomainPtr domain = virDomainLookupByUUIDString(conn, POD);
+        int fd = tap_open(fx->nic1.ifname);
+
+        assert_non_null(domain);
+        monitor(domain, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"tapfd-ua-" PORT1 "0\"}}", fd);
+        (void)close(fd);
+        if (backend)
+                monitor(domain,
+                        "{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"tap\",\"id\":\"hostua-" PORT1
+                        "\",\"fd\":\"tapfd-ua-" PORT1 "0\"}}",
+                        -1);
+        (void)virDomainFree(domain);
+        (void)virConnectClose(conn);
+}
+
+/* QEMU holds the tap for an attach of which libvirt, that was killed in it, knows nothing. */
+static void test_libvirtd_dies_in_an_attach(void **state)
+{
+        (void)state;
+        for (int backend = 0; backend < 2; backend++) {
+                leave_in_qemu(backend);
+                forget_events();
+                expect(HV_OK, fx->ops->attach(fx->vm, &fx->nic1, fx->text));
+                wait_bound(&fx->nic1);
+                expect(HV_OK, fx->ops->detach(fx->vm, &fx->nic1, fx->text));
+                expect_device(HV_EVENT_DEVICE_REMOVED, PORT1);
+        }
+}
+
 static bool console_says(void *arg)
 {
         char path[256], text[65536];
@@ -707,9 +767,12 @@ static void test_many_nics(void **state)
 int main(int argc, char **argv)
 {
         struct CMUnitTest contract[] = {CONTRACT};
-        struct CMUnitTest all[] = {
-            CONTRACT, cmocka_unit_test(test_libvirtd_dies), cmocka_unit_test(test_console_input),
-            cmocka_unit_test(test_time_to_driver_ok), cmocka_unit_test(test_many_nics)};
+        struct CMUnitTest all[] = {CONTRACT,
+                                   cmocka_unit_test(test_libvirtd_dies),
+                                   cmocka_unit_test(test_libvirtd_dies_in_an_attach),
+                                   cmocka_unit_test(test_console_input),
+                                   cmocka_unit_test(test_time_to_driver_ok),
+                                   cmocka_unit_test(test_many_nics)};
 
         ak_log_init("test", AK_LOG_WARN);
         if (argc > 2)

@@ -99,6 +99,8 @@ struct watcher_nic {
         bool adopted; /* state comes from the API: the reports have not been heard yet */
         bool met_pod; /* adopted or not: that is decided */
         bool was_ready, told_failed;
+        uint64_t ifindex;          /* of the host's device, as the port's reports had it last */
+        bool remade;               /* it is another since the hypervisor spoke of the NIC */
         bool replugged;            /* the device was seen to be on its way since it was ready */
         bool released;             /* the API accepted Released ... */
         uint64_t released_version; /* ... for this resourceVersion of the port */

@@ -203,6 +203,10 @@ void watcher_nic_port_status(struct watcher_nic *nic, const struct ak_port_statu
         if (nic->have_port &&
             older(status->generation, status->attempt, nic->port.generation, nic->port.attempt))
                 return;
+        if (status->ifindex) {
+                nic->remade |= nic->ifindex && nic->ifindex != status->ifindex;
+                nic->ifindex = status->ifindex;
+        }
         nic->port = *status;
         nic->port_epoch = epoch;
         nic->have_port = true;
@@ -216,6 +220,7 @@ void watcher_nic_nic_status(struct watcher_nic *nic, const struct ak_nic_status 
             older(status->generation, status->attempt, nic->nic.generation, nic->nic.attempt))
                 return;
         nic->nic = *status;
+        nic->remade = false;
         nic->nic_epoch = epoch;
         nic->have_nic = true;
         if (!nic->name[0])

@@ -90,6 +90,9 @@ static struct watcher_verdict present_in_vm(const struct watcher_core *core, con
         case AK_NIC_WAITING_FOR_GUEST:
                 return waiting_for_guest(core, nic);
         case AK_NIC_READY:
+                /* Said of a device that is gone; the hypervisor is about to find out. */
+                if (nic->remade)
+                        return progress("TapLost", "the host's device was made anew");
                 return (struct watcher_verdict){
                     .state = W_READY, .reason = "Ready", .message = "", .settled = true};
         case AK_NIC_DETACHING:

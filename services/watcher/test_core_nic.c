@@ -375,6 +375,32 @@ static void a_device_that_has_to_be_plugged_anew_is_asked_for(void **state)
         assert_int_equal(world_nic_wish(&w, UID_A, PORT(1))->wanted, AK_NIC_WANTED_PRESENT);
 }
 
+static void port_on(uint64_t ifindex)
+{
+        struct ak_message *m = ak_message_dup(zhashx_lookup(w.said, "port.status/" UID_A "/" PORT(1)));
+        m->port_status.state = AK_PORT_READY;
+        m->port_status.ifindex = ifindex;
+        world_say(&w, m, 0);
+}
+
+static void a_device_made_anew_is_not_ready_before_the_hypervisor_says_so(void **state)
+{
+        (void)state;
+        running(true);
+        port_on(7);
+        port_on(7);
+        assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
+        port_on(9);
+        assert_nic(&w, UID_A, "eth1", "InProgress", "TapLost");
+        size_t publishes = w.publishes;
+        world_advance(&w, 6 * SEC); /* should the hypervisor have nothing new to say, it is asked */
+        assert_true(w.publishes > publishes);
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_READY, "");
+        assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
+        port_on(9);
+        assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
+}
+
 static void link_flip_does_not_leave_ready(void **state)
 {
         (void)state;
@@ -759,6 +785,7 @@ int main(void)
             T(objects_may_come_in_any_order),
             T(a_device_taken_behind_our_back_is_put_back),
             T(a_device_that_has_to_be_plugged_anew_is_asked_for),
+            T(a_device_made_anew_is_not_ready_before_the_hypervisor_says_so),
             T(link_flip_does_not_leave_ready),
             T(old_reports_override_nothing),
             T(transition_time_moves_with_the_state_only),

@@ -208,11 +208,19 @@ static void remove_at(struct api_core *core, struct api_table_of_kind *t, size_t
         core->object_count--;
 }
 
+/* A change that lets no waiting pod fit better: the scheduler, which looks at all of them, need not run. */
+static bool idle_change(const struct api_kind *kind, const json_t *old, const json_t *object)
+{
+        return kind == &api_kind_pod && old && object && api_is_deleting(old) == api_is_deleting(object) &&
+               json_equal(json_object_get(old, "spec"), json_object_get(object, "spec"));
+}
+
 int api_objects_set(struct api_core *core, const struct api_kind *kind, const char *key, json_t *object)
 {
         struct api_table_of_kind *t = table_of(core, kind);
         size_t at = api_lower_bound(t, key);
         bool found = at < t->count && strcmp(t->items[at].key, key) == 0;
+        bool idle = found && idle_change(kind, t->items[at].object, object), due = core->schedule_due;
         int r = 0;
 
         if (found)
@@ -231,5 +239,7 @@ int api_objects_set(struct api_core *core, const struct api_kind *kind, const ch
         }
         if (r == 0)
                 index_object(core, kind, true, key, object);
+        if (idle)
+                core->schedule_due = due;
         return r;
 }

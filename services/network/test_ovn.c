@@ -228,6 +228,20 @@ static void security_groups_change_live(void **state)
         assert_true(becomes(a, b, 82, true));
 }
 
+static void a_tap_made_anew_carries_packets(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s1 = test_spec(1, 1, 1), s2 = test_spec(1, 1, 2);
+
+        struct guest *a = plug(h, 0, &s1, "10.0.1.11");
+        (void)plug(h, 1, &s2, "10.0.1.12");
+        assert_true(guest_ping(a, "10.0.1.12"));
+        h->guests[1] = guest_free(h->guests[1]);
+        lose_port(h->b, s2.key.port_id);
+        (void)plug(h, 1, &s2, "10.0.1.12");
+        assert_true(guest_ping(a, "10.0.1.12"));
+}
+
 static void what_it_cannot_do_is_said(void **state)
 {
         struct host *h = *state;
@@ -265,9 +279,10 @@ static void a_database_that_is_away_is_an_error(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-            HOST(guests_of_a_vpc_reach_each_other), HOST(vpcs_with_the_same_addresses_do_not_meet),
-            HOST(spoofed_frames_do_not_leave),      HOST(security_groups_change_live),
-            HOST(what_it_cannot_do_is_said),        HOST(a_database_that_is_away_is_an_error),
+            HOST(guests_of_a_vpc_reach_each_other),    HOST(vpcs_with_the_same_addresses_do_not_meet),
+            HOST(spoofed_frames_do_not_leave),         HOST(security_groups_change_live),
+            HOST(a_tap_made_anew_carries_packets),     HOST(what_it_cannot_do_is_said),
+            HOST(a_database_that_is_away_is_an_error),
         };
 
         if (access("/usr/bin/ovn-northd", X_OK) != 0 || access("/usr/sbin/ovs-vswitchd", X_OK) != 0) {

@@ -19,8 +19,9 @@
 #include "libcommon/clock.h"
 #include "services/network/backends/ovn_internal.h"
 
-#define UP_TIMEOUT_MS   10000
-#define GENEVE_OVERHEAD 58 /* IPv4 20, UDP 8, Geneve 8 + 8 of options, inner Ethernet 14 */
+#define UP_TIMEOUT_MS       10000
+#define VSWITCHD_TIMEOUT_MS 5000
+#define GENEVE_OVERHEAD     58 /* IPv4 20, UDP 8, Geneve 8 + 8 of options, inner Ethernet 14 */
 
 static int failed(const char *what, int r, struct net_error *error)
 {
@@ -149,18 +150,48 @@ static int join_bridge(struct ovn *o, const struct net_port_spec *spec, const ch
             NULL, error);
 }
 
+/* Waits until ovs-vswitchd has done what the database said at next_cfg; ovs-vswitchd.conf.db(5). */
+static int await_vswitchd(struct ovn *o, json_int_t next_cfg, struct net_error *error)
+{
+        int r =
+            ovsdb_transact(o->ovs,
+                           json_pack("[{s:s, s:i, s:s, s:[[s, s, I]], s:[s], s:s, s:[]}]", "op", "wait",
+                                     "timeout", VSWITCHD_TIMEOUT_MS, "table", "Open_vSwitch", "where",
+                                     "cur_cfg", "<", next_cfg, "columns", "cur_cfg", "until", "==", "rows"),
+                           NULL, error);
+
+        if (r == -EAGAIN)
+                net_error_set(error, "OVSDBFailed",
+                              "ovs-vswitchd has not let go of a port within %d ms; does it run?",
+                              VSWITCHD_TIMEOUT_MS);
+        return r == -EAGAIN ? -ETIMEDOUT : r;
+}
+
+/*
+ * Returns when the datapath has let go of the tap: a switch that sees a port go and one of the same name come
+ * in one look keeps its socket on the device that was.
+ */
 static int leave_bridge(struct ovn *o, const char *tap, struct net_error *error)
 {
+        static const char *const columns[] = {"next_cfg", NULL};
+        json_auto_t *results = NULL;
         char uuid[AK_UUID_SIZE];
         int r = find_uuid(o->ovs, "Port", tap, uuid, error);
 
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
-        return ovsdb_transact(
+        r = ovsdb_transact(
             o->ovs,
-            json_pack("[o]", ovsdb_mutate("Bridge", ovsdb_where("name", OVN_BRIDGE), "ports", "delete",
-                                          json_pack("[s, s]", "uuid", uuid))),
-            NULL, error);
+            json_pack("[o, o, o]",
+                      ovsdb_mutate("Bridge", ovsdb_where("name", OVN_BRIDGE), "ports", "delete",
+                                   json_pack("[s, s]", "uuid", uuid)),
+                      ovsdb_mutate("Open_vSwitch", json_array(), "next_cfg", "+=", json_integer(1)),
+                      ovsdb_select("Open_vSwitch", json_array(), columns)),
+            &results, error);
+        if (r < 0)
+                return r;
+        const json_t *row = json_array_get(json_object_get(json_array_get(results, 2), "rows"), 0);
+        return await_vswitchd(o, json_integer_value(json_object_get(row, "next_cfg")), error);
 }
 
 /* ------------------------------------------------------------------ prepare, release */
@@ -191,6 +222,8 @@ static int prepare_port(struct ovn *o, struct nl_sock *sock, const struct net_po
                 r = ovn_ensure_subnet(o, spec, error);
         if (r == 0)
                 r = ovn_ensure_port(o, spec, error);
+        if (r == 0 && *made)
+                r = leave_bridge(o, name.s, error); /* of a tap that was */
         if (r == 0)
                 r = join_bridge(o, spec, name.s, error);
         if (r < 0)

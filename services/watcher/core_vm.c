@@ -382,9 +382,25 @@ static void repeat(struct watcher_core *core, struct watcher_vm *vm, enum verdic
         watcher_wake_at(vm, due);
 }
 
+/*
+ * What is reported answers a watcher before us, who was further. Its key is taken over as it is (a higher one
+ * would start a VM that has just ended): or all that is said of ours would be older, and not believed.
+ */
+static void take_over(struct watcher_core *core, struct watcher_vm *vm)
+{
+        struct ak_vm_diff *wish = &vm->wish->vm_diff;
+        if (watcher_key_answers(wish->generation, wish->attempt, vm->status.generation, vm->status.attempt))
+                return;
+        wish->generation = vm->status.generation;
+        wish->attempt = vm->status.attempt;
+        publish(core, vm);
+}
+
 static void follow(struct watcher_core *core, struct watcher_vm *vm)
 {
         enum verdict v = verdict(core, vm);
+        if (v == V_SETTLED)
+                take_over(core, vm);
         if (v == V_ENDED && !vm->terminal) {
                 vm->terminal = true;
                 vm->terminal_failed = vm->status.phase == AK_VM_PHASE_CRASHED;

@@ -532,6 +532,26 @@ static void the_node_registers_itself(void **state)
         w.hold = false;
 }
 
+static void a_watcher_before_us_had_started_it_again(void **state)
+{
+        (void)state;
+        world_start(&w, UID_A, "vm", "eth0=" PORT(0), NULL);
+        world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
+        struct ak_message *m = ak_message_dup(zhashx_lookup(w.said, "vm.status/" UID_A));
+        m->vm_status.attempt = 3;
+        world_restart(&w);
+        world_sync(&w);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, 0);
+        world_say(&w, m, 1);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, 3); /* no higher: it runs */
+        size_t publishes = w.publishes;
+        world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
+        assert_int_equal(w.publishes, publishes);
+        world_vm(&w, UID_A, AK_VM_PHASE_SHUTOFF);
+        world_advance(&w, 2 * SEC);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, 4);
+}
+
 static const char *node_slots(const struct world_call *call, const char *list)
 {
         const json_t *status = json_object_get(call->body, "status");
@@ -632,6 +652,7 @@ int main(void)
             T(what_is_followed_is_bounded),
             T(the_node_registers_itself),
             T(the_node_counts_hotplug_slots),
+            T(a_watcher_before_us_had_started_it_again),
             T(configuration_and_events_survive_json),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,8 +42,8 @@ heard() { # SERVICE LINE EPOCH: has it been heard since the line, in another epo
 }
 
 # on_step LINE PORT NOT-PORT TYPE STATE COMMAND...: runs the command at the moment when eth1 is heard to come to the
-# state. PORT: its port, or *. NOT-PORT: one that may still be spoken of. LATE_US: how long ago the message had been sent
-# then.
+# state. PORT: its port, or *. NOT-PORT: one that may still be spoken of. LATE_US: how long ago the message had been
+# sent then.
 on_step() {
   local line follower sent from=$1 not=$3 pattern="*\"type\":\"$4\"*\"nic\":\"eth1\"*\"port_id\":\"$2\"*\":\"$5\"*"
   shift 5
@@ -161,7 +161,8 @@ things_of_nics() {
   # shellcheck disable=SC2153 # the node's name
   ip -o link show | sed -n "s/^[0-9]*: \([^:@]*\).* alias alkaid node=$NAME port=\([^ ]*\) .*/tap \2 \1/p"
   find "$STATE/network/subnets" -path '*/hosts/*' -type f -printf 'dhcp %f\n'
-  nft list ruleset | sed -n "/^table [a-z]* alkaid-$NAME /,/^}/p" | grep -oE '\bak[0-9a-f]{13}\b' | sort -u | sed 's/^/filter /'
+  nft list ruleset | sed -n "/^table [a-z]* alkaid-$NAME /,/^}/p" | grep -oE '\bak[0-9a-f]{13}\b' | sort -u |
+    sed 's/^/filter /'
 }
 
 expected_things() { # PORT...

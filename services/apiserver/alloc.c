@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/ether.h>
 #include <string.h>
 
 #include "services/apiserver/core_internal.h"
@@ -381,13 +382,13 @@ static const json_t *with_cidr6(struct api_txn *t, const json_t *subnet, const c
  */
 static void address6(const struct ak_cidr *net, const char *mac, char out[AK_IP_SIZE])
 {
-        unsigned int m[6] = {0};
+        struct ether_addr address = {0};
+        const uint8_t *m = address.ether_addr_octet;
         struct ak_ip ip = net->addr;
 
-        (void)sscanf(mac, "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]);
-        const unsigned int id[8] = {m[0] ^ 2U, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
-        for (size_t i = 0; i < 8; i++)
-                ip.bytes[8 + i] = (uint8_t)id[i];
+        (void)ether_aton_r(mac, &address);
+        const uint8_t id[8] = {m[0] ^ 2U, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+        memcpy(ip.bytes + 8, id, sizeof(id));
         ak_ip_format(&ip, out);
 }
 

@@ -67,7 +67,7 @@ struct api_call {
         char *text; /* malloc'd, unless `shared` */
         size_t text_len;
         bool shared;
-        const char *type; /* Content-Type */
+        const char *type;                   /* Content-Type */
         char body_warning[REST_ERROR_SIZE]; /* one more; "" = none */
         char **warnings;
         size_t warning_count;

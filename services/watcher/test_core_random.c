@@ -153,7 +153,7 @@ static struct thing *thing_of(struct run *r, const char *uid, const char *port)
 static bool *vm_of(struct run *r, const char *uid)
 {
         char current[64];
-        size_t pod = (size_t)atoi(uid);
+        size_t pod = strtoul(uid, NULL, 10);
         static bool gone;
         uid_of(r, pod, current);
         gone = false;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <netinet/ether.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -217,7 +218,10 @@ struct frame {
 
 static void put_mac(uint8_t *at, const char *mac)
 {
-        (void)sscanf(mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5]);
+        struct ether_addr address = {0};
+
+        (void)ether_aton_r(mac, &address);
+        memcpy(at, &address, sizeof(address));
 }
 
 static struct frame frame_of(const struct net_port_spec *from, const struct net_port_spec *to)

@@ -93,11 +93,16 @@ static void set_cell(struct row *row, enum column column, const char *text)
 /* Slot n is the root port whose bus in the guest is n + 1 (docs/architecture.md, names on a node). */
 static void set_slot(struct row *row, const char *pci)
 {
-        unsigned int domain, bus, device, function;
+        const char *colon = strchr(pci, ':'); /* after the PCI domain */
+        unsigned long bus;
+        char *end;
 
         set_cell(row, SLOT, "");
-        if (sscanf(pci, "%x:%x:%x.%x", &domain, &bus, &device, &function) == 4 && bus > 0)
-                (void)snprintf(row->cells[SLOT], sizeof(row->cells[SLOT]), "%u", bus - 1);
+        if (!colon)
+                return;
+        bus = strtoul(colon + 1, &end, 16);
+        if (*end == ':' && bus > 0)
+                (void)snprintf(row->cells[SLOT], sizeof(row->cells[SLOT]), "%lu", bus - 1);
 }
 
 /* Of the state: how long the NIC has been in it. */

@@ -27,11 +27,12 @@ static void say(zsock_t *router, zframe_t *peer, const char *op, const void *dat
 
 static void answer_line(zsock_t *router, zframe_t *peer, struct typed *typed)
 {
-        long number = 0;
+        static const char ask[] = "ask ";
 
         typed->text[typed->len] = '\0';
         typed->len = 0;
-        if (sscanf(typed->text, "ask %ld", &number) == 1) {
+        if (strncmp(typed->text, ask, sizeof(ask) - 1) == 0) {
+                long number = strtol(typed->text + sizeof(ask) - 1, NULL, 10);
                 char text[64];
                 int len = snprintf(text, sizeof(text), "\nanswer %ld\r\n", number + 1);
 

@@ -237,9 +237,9 @@ static void boot_as(struct rack *k, unsigned int node, enum verb start)
         assert_int_equal(read(fds[0], &r, sizeof(r)), sizeof(r));
         assert_int_equal(r, 0);
         snprintf(script, sizeof(script),
-                 "ip link add n%1$u type veth peer name under0 address 02:00:00:00:00:0%1$u netns %2$d && ip "
-                 "link set n%1$u master rack up",
-                 node, (int)k->pids[node]);
+                 "ip link add n%u type veth peer name under0 address 02:00:00:00:00:0%u netns %d && ip "
+                 "link set n%u master rack up",
+                 node, node, (int)k->pids[node], node);
         assert_int_equal(host_run(NULL, 0, RUN("sh", "-c", script)), 0);
         snprintf(script, sizeof(script), "ip address add 192.0.2.%u/24 dev under0 && ip link set under0 up",
                  node);

@@ -247,7 +247,7 @@ static int refresh_subnet(struct ovn *o, const struct net_port_spec *spec, const
 
 int ovn_ensure_subnet(struct ovn *o, const struct net_port_spec *spec, struct net_error *error)
 {
-        struct names n;
+        struct names n = {0};
         int r = -EAGAIN;
 
         names_of(spec->vpc_id, spec->key.subnet_id, &n);
@@ -408,7 +408,7 @@ static int find_port(struct ovn *o, const struct net_port_key *key, json_t **row
 static int write_port(struct ovn *o, const struct net_port_spec *spec, const char *uuid, const char *dhcp,
                       struct net_error *error)
 {
-        struct names n;
+        struct names n = {0};
         json_t *ops = json_array();
 
         names_of(spec->vpc_id, spec->key.subnet_id, &n);
@@ -444,7 +444,7 @@ int ovn_ensure_port(struct ovn *o, const struct net_port_spec *spec, struct net_
 static int drop_row(struct ovn *o, const char *name, const char *uuid, const char *subnet_id,
                     struct net_error *error)
 {
-        struct names n;
+        struct names n = {0};
         char group[48];
 
         names_of("", subnet_id, &n);
@@ -493,7 +493,7 @@ int ovn_drop_ports_of_node(struct ovn *o, struct net_error *error)
 static int drop_switch(struct ovn *o, const char *subnet_id, const char *vpc_id, const json_t *ports,
                        bool router, struct net_error *error)
 {
-        struct names n;
+        struct names n = {0};
         char uuid[AK_UUID_SIZE] = "";
         static const char *const columns[] = {"_uuid", NULL};
         json_auto_t *rows = NULL;
@@ -526,7 +526,7 @@ static int drop_if_empty(struct ovn *o, const json_t *row, struct net_error *err
         const json_t *ids = json_object_get(row, "external_ids"), *ports = json_object_get(row, "ports");
         const char *vpc = map_value(ids, "alkaid-vpc");
         json_auto_t *routers = NULL;
-        struct names n;
+        struct names n = {0};
 
         if (count_uuids(ports) > 1)
                 return 0;
@@ -556,7 +556,7 @@ static int drop_those(struct ovn *o, json_t *where, struct net_error *error)
 
 int ovn_drop_subnet_if_empty(struct ovn *o, const char *subnet_id, struct net_error *error)
 {
-        struct names n;
+        struct names n = {0};
 
         names_of("", subnet_id, &n);
         return drop_those(o, ovsdb_where("name", n.lswitch), error);

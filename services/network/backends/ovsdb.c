@@ -117,7 +117,10 @@ static void take_updates(struct ovsdb *db, json_t *updates)
                         rows = json_object();
                         (void)json_object_set_new(db->tables, table, rows);
                 }
-                json_object_foreach(changes, uuid, change) take_row(db, table, rows, uuid, change);
+                json_object_foreach(changes, uuid, change)
+                {
+                        take_row(db, table, rows, uuid, change);
+                }
         }
 }
 

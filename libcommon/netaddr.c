@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/ether.h>
 #include <stdio.h>
 #include <string.h>
 #include <uuid/uuid.h>
@@ -190,6 +191,14 @@ int ak_mac_parse(const char *text, char out[AK_MAC_SIZE])
                 return -EINVAL;
         format_mac(mac, out);
         return 0;
+}
+
+void ak_mac_bytes(const char *mac, uint8_t out[6])
+{
+        struct ether_addr address = {0};
+
+        (void)ether_aton_r(mac, &address);
+        memcpy(out, &address, sizeof(address));
 }
 
 void ak_mac_from_bits(uint64_t bits, char out[AK_MAC_SIZE])

@@ -37,6 +37,8 @@ int ak_ip_compare(const struct ak_ip *a, const struct ak_ip *b);
 
 /* Unicast MAC "aa:bb:cc:dd:ee:ff" in any case -> lower case. -EINVAL for multicast, zero, malformed. */
 int ak_mac_parse(const char *text, char out[AK_MAC_SIZE]);
+/* The six bytes of a MAC that ak_mac_parse() accepts; zeros for anything else. */
+void ak_mac_bytes(const char *mac, uint8_t out[6]);
 /* A locally administered unicast MAC made from the low 40 bits of `bits` (52:54:00 is QEMU's; ours is 06:…).
  */
 void ak_mac_from_bits(uint64_t bits, char out[AK_MAC_SIZE]);

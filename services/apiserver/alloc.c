@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/ether.h>
 #include <string.h>
 
 #include "services/apiserver/core_internal.h"
@@ -382,11 +381,10 @@ static const json_t *with_cidr6(struct api_txn *t, const json_t *subnet, const c
  */
 static void address6(const struct ak_cidr *net, const char *mac, char out[AK_IP_SIZE])
 {
-        struct ether_addr address = {0};
-        const uint8_t *m = address.ether_addr_octet;
         struct ak_ip ip = net->addr;
+        uint8_t m[6];
 
-        (void)ether_aton_r(mac, &address);
+        ak_mac_bytes(mac, m);
         const uint8_t id[8] = {m[0] ^ 2U, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
         memcpy(ip.bytes + 8, id, sizeof(id));
         ak_ip_format(&ip, out);

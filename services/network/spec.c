@@ -150,13 +150,17 @@ static int take_dns(const struct ak_nic_diff *d, struct net_port_spec *s, struct
 
 static int parse_ports(const char *text, struct net_rule *r)
 {
-        unsigned int low, high;
-        int end = -1;
+        unsigned long low, high;
+        char *end;
 
         if (strcmp(text, "-") == 0)
                 return 0;
-        if (sscanf(text, "%5u-%5u%n", &low, &high, &end) != 2 || text[end] != '\0' || low < 1 ||
-            high > 65535 || low > high || (r->protocol != NET_TCP && r->protocol != NET_UDP))
+        low = strtoul(text, &end, 10);
+        if (*end != '-')
+                return -EINVAL;
+        high = strtoul(end + 1, &end, 10);
+        if (*end != '\0' || low < 1 || high > 65535 || low > high ||
+            (r->protocol != NET_TCP && r->protocol != NET_UDP))
                 return -EINVAL;
         r->low = (uint16_t)low;
         r->high = (uint16_t)high;

@@ -52,10 +52,10 @@ static void prepare(struct pair *p, const struct net_port_spec *s)
 
 static void give_ipv6(struct net_port_spec *s)
 {
-        unsigned int m[6];
+        uint8_t m[6];
         char text[64];
 
-        (void)sscanf(s->mac, "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]);
+        ak_mac_bytes(s->mac, m);
         snprintf(text, sizeof(text), "fd00:1::%02x%02x:%02xff:fe%02x:%02x%02x", m[0] ^ 2, m[1], m[2], m[3],
                  m[4], m[5]);
         (void)ak_ip_parse(text, &s->address6);
@@ -151,7 +151,7 @@ static uint64_t counted(struct pair *p, enum filter_reason reason)
 
 static void put_mac(uint8_t *at, const char *mac)
 {
-        (void)sscanf(mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &at[0], &at[1], &at[2], &at[3], &at[4], &at[5]);
+        ak_mac_bytes(mac, at);
 }
 
 /* Ethernet and IPv4 (UDP) without checksums: the filter looks before anybody computes them. */

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
-#include <netinet/ether.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -218,10 +217,7 @@ struct frame {
 
 static void put_mac(uint8_t *at, const char *mac)
 {
-        struct ether_addr address = {0};
-
-        (void)ether_aton_r(mac, &address);
-        memcpy(at, &address, sizeof(address));
+        ak_mac_bytes(mac, at);
 }
 
 static struct frame frame_of(const struct net_port_spec *from, const struct net_port_spec *to)

@@ -52,13 +52,12 @@ static void not_own(const struct net_port_spec *spec, const char *field, char ou
 /* fe80:: and the MAC's modified EUI-64, RFC 4291. */
 static void link_local(const struct net_port_spec *spec, struct ak_ip *out)
 {
-        unsigned int m[6] = {0};
+        uint8_t m[6];
 
-        (void)sscanf(spec->mac, "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]);
+        ak_mac_bytes(spec->mac, m);
         *out = (struct ak_ip){.family = 6, .bytes = {0xfe, 0x80}};
-        const unsigned int id[8] = {m[0] ^ 2U, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
-        for (size_t i = 0; i < 8; i++)
-                out->bytes[8 + i] = (uint8_t)id[i];
+        const uint8_t id[8] = {m[0] ^ 2U, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+        memcpy(out->bytes + 8, id, sizeof(id));
 }
 
 static void hex_of(const struct ak_ip *ip, char out[35])

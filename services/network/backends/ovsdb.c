@@ -39,12 +39,15 @@ struct ovsdb {
 static int parse_tcp(const char *text, struct ovsdb *db)
 {
         struct sockaddr_in *in = (struct sockaddr_in *)&db->address;
-        char host[64];
-        unsigned int port;
-        int end = -1;
+        const char *colon = strchr(text, ':');
+        char host[INET_ADDRSTRLEN], *end;
+        unsigned long port;
 
-        if (sscanf(text, "%63[0-9.]:%5u%n", host, &port, &end) != 2 || text[end] != '\0' || port > 65535 ||
-            inet_pton(AF_INET, host, &in->sin_addr) != 1)
+        if (!colon || (size_t)(colon - text) >= sizeof(host))
+                return -EINVAL;
+        (void)snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
+        port = strtoul(colon + 1, &end, 10);
+        if (end == colon + 1 || *end != '\0' || port > 65535 || inet_pton(AF_INET, host, &in->sin_addr) != 1)
                 return -EINVAL;
         in->sin_family = AF_INET;
         in->sin_port = htons((uint16_t)port);

@@ -88,8 +88,7 @@ static int wish_line(struct entries *e, const char *line)
         if (sscanf(line, "%17s %45s %511s%n", mac_text, node, addresses, &end) != 3 || line[end] != '\0' ||
             ak_mac_parse(mac_text, mac) < 0 || ak_ip_parse(node, &ip) < 0)
                 return -EINVAL;
-        (void)sscanf(mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &self.mac[0], &self.mac[1], &self.mac[2],
-                     &self.mac[3], &self.mac[4], &self.mac[5]);
+        ak_mac_bytes(mac, self.mac);
         memcpy(master.mac, self.mac, ETH_ALEN);
         set_address(&self, &ip);
         int r = add(e, &self);

@@ -7,20 +7,20 @@ test_suites=(unit fuzz integration replay sim e2e docker)
 
 cmd_test() {
   local suites=() suite
-  SUITE_OPTIONS=()
+  export SUITE_OPTIONS='' # words; a suite runs in a shell of its own, which gets no array
   while (($#)); do
     case $1 in
-      --*=*) SUITE_OPTIONS+=("$1") ;;
+      --*=*) SUITE_OPTIONS+=" $1" ;;
       --*)
         (($# >= 2)) || die "$1 needs a value" 2
-        SUITE_OPTIONS+=("$1" "$2")
+        SUITE_OPTIONS+=" $1 $2"
         shift
         ;;
       *) suites+=("$1") ;;
     esac
     shift
   done
-  [[ ${#SUITE_OPTIONS[@]} == 0 || ${suites[*]-} == sim ]] || die "${SUITE_OPTIONS[0]}: only for 'test sim'" 2
+  [[ ! $SUITE_OPTIONS || ${suites[*]-} == sim ]] || die "options${SUITE_OPTIONS}: only for 'test sim'" 2
   ((${#suites[@]})) || suites=(all)
   [[ ${suites[*]} != all ]] || suites=("${test_suites[@]}")
   for suite in "${suites[@]}"; do
@@ -141,8 +141,8 @@ test_replay() { test_labelled replay; }
 # The planted bugs and the seeds that found something, then new seeds. `test sim --seeds 1000000`: as many.
 test_sim() {
   packages_need build
-  local CTEST_AS=(as_user) seeds=(--seeds 3000)
-  ((${#SUITE_OPTIONS[@]} == 0)) || seeds=("${SUITE_OPTIONS[@]}")
+  local CTEST_AS=(as_user) seeds
+  read -ra seeds <<<"${SUITE_OPTIONS:---seeds 3000}"
   build_step release
   test_ctest release sim
   if as_user "$ROOT/build/release/bin/alkaid-sim" "${seeds[@]}"; then

@@ -330,7 +330,7 @@ static int ovn_inventory(struct vpc_backend *backend, struct vpc_inventory *out,
                 r = rtnl_all(sock, &links);
         if (r == 0 && !(found.ports = calloc((size_t)nl_cache_nitems(links) + 1, sizeof(*found.ports))))
                 r = -ENOMEM;
-        if (r < 0)
+        if (r != 0 || !found.ports)
                 return failed("links of this host", r, error);
         for (struct nl_object *l = nl_cache_get_first(links); l; l = nl_cache_get_next(l))
                 note_link(ovn_of(backend), (struct rtnl_link *)l, &found);

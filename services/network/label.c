@@ -27,6 +27,17 @@ void net_label_format(const struct net_label *l, char out[NET_LABEL_SIZE])
         }
 }
 
+void net_port_label(const char *node, const struct net_port_key *key, char out[NET_LABEL_SIZE])
+{
+        struct net_label l = {.kind = NET_LABEL_PORT};
+
+        snprintf(l.node, sizeof(l.node), "%s", node);
+        memcpy(l.port_id, key->port_id, sizeof(l.port_id));
+        memcpy(l.pod_uid, key->pod_uid, sizeof(l.pod_uid));
+        memcpy(l.subnet_id, key->subnet_id, sizeof(l.subnet_id));
+        net_label_format(&l, out);
+}
+
 /* Takes " key=value" off *text; the value ends at a blank or at the end. */
 static int take(const char **text, const char *key, char *out, size_t out_size)
 {

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "libcommon/netaddr.h"
+#include "services/network/spec.h"
 
 #define NET_NODE_MAX   63  /* longest node name, so that a label fits into an alias (IFALIASZ, 256) */
 #define NET_LABEL_SIZE 256 /* with NUL */
@@ -34,6 +35,8 @@ struct net_label {
 bool net_node_valid(const char *node);
 /* The label's fields must be valid. */
 void net_label_format(const struct net_label *label, char out[NET_LABEL_SIZE]);
+/* The label of a port's tap on this node. */
+void net_port_label(const char *node, const struct net_port_key *key, char out[NET_LABEL_SIZE]);
 /* 0, or -EINVAL: not a label of ours. */
 int net_label_parse(const char *text, struct net_label *out);
 

@@ -98,7 +98,7 @@ void sim_check_taps(struct sim *sim)
 
                 if (!a->used)
                         continue;
-                for (size_t j = i + 1; j < 64; j++) {
+                for (size_t j = i + 1; j < SIM_PORTS; j++) {
                         const struct sim_tap *b = &sim->taps[j];
                         if (b->used && strcmp(a->key.subnet_id, b->key.subnet_id) == 0 &&
                             (strcmp(a->ip, b->ip) == 0 || strcmp(a->mac, b->mac) == 0))

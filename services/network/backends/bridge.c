@@ -25,17 +25,6 @@ static int failed(const char *what, int r, struct net_error *error)
 
 /* ------------------------------------------------------------------ prepare */
 
-static void port_label(const struct bridge *b, const struct net_port_spec *spec, char out[NET_LABEL_SIZE])
-{
-        struct net_label l = {.kind = NET_LABEL_PORT};
-
-        snprintf(l.node, sizeof(l.node), "%s", b->node);
-        memcpy(l.port_id, spec->key.port_id, sizeof(l.port_id));
-        memcpy(l.pod_uid, spec->key.pod_uid, sizeof(l.pod_uid));
-        memcpy(l.subnet_id, spec->key.subnet_id, sizeof(l.subnet_id));
-        net_label_format(&l, out);
-}
-
 /* Whether an existing link may become, or is, the tap of this port. */
 static bool is_tap_of(const struct bridge *b, struct rtnl_link *link, const struct net_port_spec *spec)
 {
@@ -74,7 +63,7 @@ static int ensure_tap(struct bridge *b, struct nl_sock *sock, const struct net_p
                 net_error_set(error, "NameTaken", "the link %s of this host is not this port's", name.s);
                 return -EEXIST;
         }
-        port_label(b, spec, label);
+        net_port_label(b->node, &spec->key, label);
         r = rtnl_disable_ipv6(name.s);
         if (r == 0)
                 r = rtnl_apply(

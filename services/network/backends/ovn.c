@@ -31,17 +31,6 @@ static int failed(const char *what, int r, struct net_error *error)
 
 /* ------------------------------------------------------------------ tap */
 
-static void port_label(const struct ovn *o, const struct net_port_key *key, char out[NET_LABEL_SIZE])
-{
-        struct net_label l = {.kind = NET_LABEL_PORT};
-
-        snprintf(l.node, sizeof(l.node), "%s", o->node);
-        memcpy(l.port_id, key->port_id, sizeof(l.port_id));
-        memcpy(l.pod_uid, key->pod_uid, sizeof(l.pod_uid));
-        memcpy(l.subnet_id, key->subnet_id, sizeof(l.subnet_id));
-        net_label_format(&l, out);
-}
-
 static bool is_tap_of(const struct ovn *o, struct rtnl_link *link, const struct net_port_key *key)
 {
         const char *alias = rtnl_link_get_ifalias(link);
@@ -75,7 +64,7 @@ static int ensure_tap(struct ovn *o, struct nl_sock *sock, const struct net_port
                 net_error_set(error, "NameTaken", "the link %s of this host is not this port's", name.s);
                 return -EEXIST;
         }
-        port_label(o, &spec->key, label);
+        net_port_label(o->node, &spec->key, label);
         r = rtnl_disable_ipv6(name.s);
         if (r == 0)
                 r = rtnl_apply(sock, link,

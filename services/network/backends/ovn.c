@@ -213,13 +213,18 @@ static int prepare_port(struct ovn *o, struct nl_sock *sock, const struct net_po
                 r = ovn_ensure_port(o, spec, error);
         if (r == 0 && *made)
                 r = leave_bridge(o, name.s, error); /* of a tap that was */
-        if (r == 0)
-                r = join_bridge(o, spec, name.s, error);
         if (r < 0)
                 return r;
+        /*
+         * Before it joins: ovs-vswitchd makes an interface promiscuous by reading its flags and writing them
+         * back (netdev-linux), which takes an "up" away that comes in between.
+         */
         r = rtnl_apply(sock, link, &(struct rtnl_wish){.up = true});
         if (r < 0)
                 return failed(name.s, r, error);
+        r = join_bridge(o, spec, name.s, error);
+        if (r < 0)
+                return r;
         r = ovsdb_wait_true(o->nb, "Logical_Switch_Port", "name", spec->key.port_id, "up", UP_TIMEOUT_MS,
                             error);
         if (r < 0)

@@ -53,7 +53,7 @@ lint_tidy_one() {
   key=$ROOT/build/clang-tidy/$(lint_tidy_key "$1")
   [[ ! -e $key ]] || return 0
   clang-tidy --quiet -p build/release "$1" >"$key.out.$$" 2>"$key.err.$$" || {
-    grep -v 'warnings generated\.$' "$key.err.$$"
+    sed '/warnings generated\.$/d' "$key.err.$$"
     cat "$key.out.$$"
     rm -f "$key.out.$$" "$key.err.$$"
     return 1
@@ -78,7 +78,7 @@ lint_tidy() {
 
 lint_compiled() {
   sed -n 's/^ *"file": "\(.*\)",*$/\1/p' "$ROOT/build/release/compile_commands.json" |
-    sed "s|^$ROOT/||" | grep -vE '^(/|build/)' | sort -u
+    sed "s|^$ROOT/||" | grep -vE '^(/|build/)|\.S$' | sort -u
 }
 
 cmd_lint() {

@@ -199,8 +199,8 @@ static int write_pair(const char *dir, const char *file, gnutls_x509_crt_t crt, 
         char name[64];
         int rc = pair_to_text(file, crt, key, &crt_text, &key_text, error);
 
-        if (rc < 0)
-                return rc;
+        if (rc < 0 || !key_text || !crt_text)
+                return rc < 0 ? rc : -ENOMEM;
         (void)snprintf(name, sizeof(name), "%s.key", file);
         rc = pki_write_file(dir, name, key_text, error);
         gnutls_memset(key_text, 0, strlen(key_text));

@@ -460,6 +460,7 @@ static int bus_init(struct ak_bus *bus, zloop_t *loop, const struct ak_bus_optio
         if (bus->mark_interval_us < 1000)
                 bus->mark_interval_us = 1000; /* a tick of zloop */
         bus->hwm = o->hwm ? (int)o->hwm : DEFAULT_HWM;
+        bus->passive = o->passive;
         bus->reject_limit = bus->gap_limit =
             (struct ak_ratelimit){.interval_us = 10 * 1000 * 1000, .burst = 5};
         (void)snprintf(bus->dir, sizeof(bus->dir), "%s", o->dir);

@@ -66,6 +66,7 @@ struct ak_bus_options {
         uint32_t max_topics;       /* 0 = AK_BUS_MAX_TOPICS */
         uint64_t epoch;            /* 0 = random */
         uint32_t hwm;              /* messages queued for or from one peer before ZeroMQ drops; 0 = 100000 */
+        bool passive; /* counts what it misses, but never asks for it: a publisher feels nothing */
 };
 
 struct ak_bus;

@@ -38,6 +38,7 @@ struct ak_bus {
         uint32_t max_topics;
         uint64_t mark_interval_us, checked_us;
         int hwm;
+        bool passive;
         int lock_fd;
         zsock_t *pub;
         bool bound;               /* DIR/NAME is ours to remove */

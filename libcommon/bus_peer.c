@@ -81,6 +81,8 @@ static void ask(struct bus_peer *p, const char *reason)
         struct ak_bus *bus = p->bus;
         uint64_t now = ak_clock_monotonic_us();
 
+        if (bus->passive)
+                return;
         p->wanting = true;
         if (p->asked_us != 0 && now - p->asked_us < ASK_PAUSE_US)
                 return; /* its next mark reminds us */

@@ -285,6 +285,99 @@ static bool subscribed_again(void *arg)
         return f->again;
 }
 
+static bool has_rejected_all(void *arg)
+{
+        return stats(arg).rejected >= 50;
+}
+
+/* Lines of the log that name the refusal and its remedy. */
+static size_t refusals_in(const char *path)
+{
+        FILE *log = fopen(path, "re");
+        char line[1024];
+        size_t n = 0;
+
+        assert_non_null(log);
+        while (fgets(line, sizeof(line), log))
+                n += strstr(line, "bus_frame_rejected") && strstr(line, "upgrade this service");
+        assert_int_equal(fclose(log), 0);
+        return n;
+}
+
+/* A peer of the next major version is named in the log, with the remedy; not once per message. */
+static void later_major_version_is_logged_at_a_limited_rate(void **state)
+{
+        struct ak_bus_envelope e = {.version = AK_BUS_VERSION + 1, .publisher = "a", .epoch = 7, .seq = 1};
+        char path[] = "/tmp/ak-bus-log-XXXXXX";
+        struct world *w = *state;
+        AK_AUTOFREE uint8_t *data = NULL;
+        struct forger f;
+        struct party b;
+        size_t len;
+        int log = mkstemp(path), standard_error = dup(STDERR_FILENO);
+
+        assert_true(log >= 0 && standard_error >= 0);
+        forged_pair(w, &f, &b);
+        assert_int_equal(ak_record_encode(&ak_bus_envelope_record, &e, &data, &len), 0);
+        for (int i = 0; i < 50; i++)
+                forger_raw(&f, "nic.diff/x", data, len, "", 0);
+        assert_int_equal(dup2(log, STDERR_FILENO), STDERR_FILENO);
+        bool all = run_until(w, has_rejected_all, &b);
+        assert_int_equal(dup2(standard_error, STDERR_FILENO), STDERR_FILENO);
+        assert_true(all);
+        assert_int_equal(b.count, 0);
+        assert_int_equal(refusals_in(path), 5); /* the burst of the limit */
+        assert_int_equal(unlink(path), 0);
+        (void)close(log);
+        (void)close(standard_error);
+        close_party(&b);
+        forger_close(&f);
+}
+
+/* A later minor version: a field of the envelope that we do not know, and one of the body, which is opaque.
+ */
+static void unknown_field_of_the_envelope_is_ignored(void **state)
+{
+        /* {"version": 1, "publisher": "a", "epoch": 7, "seq": 1, "later": [1, {}]} */
+        static const char envelope[] = "\x85\xa7version\x01\xa9publisher\xa1"
+                                       "a\xa5"
+                                       "epoch\x07\xa3seq\x01\xa5"
+                                       "later\x92\x01\x80";
+        struct world *w = *state;
+        struct forger f;
+        struct party b;
+
+        forged_pair(w, &f, &b);
+        forger_raw(&f, "nic.diff/x", envelope, sizeof(envelope) - 1, "body", 4);
+        wait_seen(w, &b, "nic.diff/x", "body");
+        assert_int_equal(stats(&b).rejected, 0);
+        close_party(&b);
+        forger_close(&f);
+}
+
+/* One that only looks on knows what it missed, and leaves the publisher alone. */
+static void passive_listener_never_asks(void **state)
+{
+        struct world *w = *state;
+        struct forger f;
+        struct party b;
+
+        forger_open(&f, w, "a");
+        assert_int_equal(
+            open_party(w, &b, &(struct ak_bus_options){.passive = true, .mark_interval_us = DEADLINE_US}), 0);
+        assert_int_equal(ak_bus_subscribe(b.bus, "a", "nic.diff/"), 0);
+        forger_wait_subscription(&f, "nic.diff/");
+        forger_say(&f, 1, "1");
+        forger_say(&f, 4, "4");
+        forger_mark(&f, 9, 0, false);
+        forger_say(&f, 10, "10");
+        wait_seen(w, &b, "nic.diff/x", "10");
+        assert_int_equal(stats(&b).gaps, 2);
+        assert_int_equal(stats(&b).sync_requests, 0);
+        close_party(&b);
+        forger_close(&f);
+}
+
 /* A body past the limit ends the connection for good (ZMQ_MAXMSGSIZE); the bus makes a new one. */
 static void oversized_body_never_arrives(void **state)
 {
@@ -320,6 +413,9 @@ int main(void)
             cmocka_unit_test_setup_teardown(epoch_change_starts_afresh, setup, teardown),
             cmocka_unit_test_setup_teardown(bad_frames_are_rejected, setup, teardown),
             cmocka_unit_test_setup_teardown(later_major_version_is_refused, setup, teardown),
+            cmocka_unit_test_setup_teardown(later_major_version_is_logged_at_a_limited_rate, setup, teardown),
+            cmocka_unit_test_setup_teardown(unknown_field_of_the_envelope_is_ignored, setup, teardown),
+            cmocka_unit_test_setup_teardown(passive_listener_never_asks, setup, teardown),
             cmocka_unit_test_setup_teardown(oversized_body_never_arrives, setup, teardown),
         };
 

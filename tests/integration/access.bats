@@ -5,17 +5,10 @@
 # audit log. An apiserver alone.
 
 bats_require_minimum_version 1.5.0
-bats_load_library bats-support
-bats_load_library bats-assert
+load helpers
 
 setup_file() {
-  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  export ROOT BIN=$ROOT/build/${ALKAID_DEV_PRESET:-debug}/bin PKI=$BATS_FILE_TMPDIR/pki
-  export KUBECONFIG=$PKI/admin.kubeconfig HOME=$BATS_FILE_TMPDIR
-  "$BIN/alkaid-apiserver" --listen 127.0.0.1:0 --state-dir "$BATS_FILE_TMPDIR/state" \
-    --pki-dir "$PKI" --bus-dir "$BATS_FILE_TMPDIR/bus" --node-name n1 >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- &
-  echo $! >"$BATS_FILE_TMPDIR/pid"
-  wait_until 30 ready || { cat "$BATS_FILE_TMPDIR/log" >&2 && return 1; }
+  start_apiserver --node-name n1
   kubectl create namespace team-a
   kubectl create namespace team-b
   printf '%s\n' '# who may what' 'edit user:alice team-a' 'view group:auditors *' 'admin user:root-like *' >"$PKI/grants"
@@ -25,24 +18,7 @@ setup_file() {
   wait_until 10 can alice create pods -n team-a
 }
 
-teardown_file() {
-  local pid
-  pid=$(<"$BATS_FILE_TMPDIR/pid")
-  kill "$pid"
-  wait_until 15 gone "$pid"
-}
-
-ready() { [[ -f $KUBECONFIG ]] && kubectl get --raw /readyz >/dev/null 2>&1; }
-gone() { ! kill -0 "$1" 2>/dev/null; }
-
-wait_until() { # SECONDS COMMAND...
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || return 1
-    sleep 0.1
-  done
-}
+teardown_file() { stop_services; }
 
 as() { # USER ARGUMENT...
   local user=$1
@@ -55,11 +31,6 @@ can() { # USER VERB RESOURCE...
   as "$user" auth can-i "$@" -q
 }
 
-pod() { # NAME
-  printf 'apiVersion: v1\nkind: Pod\nmetadata:\n  name: %s\nspec:\n  vpc: demo\n  nics:\n  - name: eth0\n' "$1"
-  printf '  virtualMachine:\n    name: vm\n    image: images.test/vm.qcow2\n'
-  printf '    resources:\n      limits:\n        cpu: 1\n        memory: 200Mi\n'
-}
 node() { # NAME
   printf '{"apiVersion":"v1","kind":"Node","metadata":{"name":"%s"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}' "$1"
 }
@@ -78,7 +49,7 @@ with_token() { # TOKEN ARGUMENT...: no client certificate
 }
 
 @test "edit: pods of one namespace, and nothing else" {
-  as alice apply -n team-a -f - <<<"$(pod one)"
+  as alice apply -n team-a -f - <<<"$(pod_yaml one eth0)"
   run -0 as alice get pods -n team-a -o name
   assert_output pod/one
   run -1 as alice get pods -n team-b
@@ -110,7 +81,7 @@ with_token() { # TOKEN ARGUMENT...: no client certificate
   token=$("$BIN/alkaidctl" token issue --pki-dir "$PKI" --user carol --group auditors --days 2)
   [[ ! $(<"$PKI/tokens") =~ $token ]]
   wait_until 10 with_token "$token" get pods -A
-  run -1 with_token "$token" create -n team-a -f - <<<"$(pod two)"
+  run -1 with_token "$token" create -n team-a -f - <<<"$(pod_yaml two eth0)"
   assert_output --partial 'User "carol" cannot create'
   sed -i 's/20[0-9][0-9]-[^ ]*Z/2001-01-01T00:00:00Z/' "$PKI/tokens"
   wait_until 10 refused_with "$token"
@@ -136,14 +107,14 @@ refused_with() { [[ $(with_token "$1" get pods -A 2>&1) == *'logged in'* ]]; }
 }
 
 said_wrong() { # the file is looked at again with a request
-  can alice patch pods -n team-a && grep -q 'access_files_wrong.*line 5' "$BATS_FILE_TMPDIR/log"
+  can alice patch pods -n team-a && grep -q 'access_files_wrong.*line 5' "$BATS_FILE_TMPDIR/apiserver.log"
 }
 
 @test "a second node sees and writes its own pods only" {
   as n2 create -f - <<<"$(node n2)"
   kubectl --kubeconfig "$PKI/node.kubeconfig" create -f - <<<"$(node n1)"
-  kubectl apply -f - <<<"$(pod here | sed 's/^spec:/&\n  nodeName: n1/')"
-  kubectl apply -f - <<<"$(pod there | sed 's/^spec:/&\n  nodeName: n2/')"
+  kubectl apply -f - <<<"$(pod_yaml here eth0 | sed 's/^spec:/&\n  nodeName: n1/')"
+  kubectl apply -f - <<<"$(pod_yaml there eth0 | sed 's/^spec:/&\n  nodeName: n2/')"
   run -0 as n2 get pods -A --field-selector spec.nodeName=n2 -o 'jsonpath={.items[*].metadata.name}'
   assert_output there
   as n2 patch pod there --subresource=status --type=merge -p '{"status":{"message":"mine"}}'

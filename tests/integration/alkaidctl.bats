@@ -4,39 +4,15 @@
 # alkaidctl: exit codes, and `nic` against an apiserver alone (no node: nothing becomes Ready).
 
 bats_require_minimum_version 1.5.0
-bats_load_library bats-support
-bats_load_library bats-assert
+load helpers
 
 setup_file() {
-  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  export BIN=$ROOT/build/${ALKAID_DEV_PRESET:-debug}/bin KUBECONFIG=$BATS_FILE_TMPDIR/pki/admin.kubeconfig
-  export HOME=$BATS_FILE_TMPDIR
+  start_apiserver
   ln -s "$BIN/alkaidctl" "$BATS_FILE_TMPDIR/kubectl-nic"
-  "$BIN/alkaid-apiserver" --listen 127.0.0.1:0 --state-dir "$BATS_FILE_TMPDIR/state" \
-    --pki-dir "$BATS_FILE_TMPDIR/pki" --bus-dir "$BATS_FILE_TMPDIR/bus" >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- &
-  echo $! >"$BATS_FILE_TMPDIR/pid"
-  wait_until 30 ready || { cat "$BATS_FILE_TMPDIR/log" >&2 && return 1; }
   kubectl apply -f "$ROOT/examples/vm-nic-hotplug.yaml"
 }
 
-teardown_file() {
-  local pid
-  pid=$(<"$BATS_FILE_TMPDIR/pid")
-  kill "$pid"
-  wait_until 15 gone "$pid"
-}
-
-ready() { [[ -f $KUBECONFIG ]] && kubectl get --raw /readyz >/dev/null 2>&1; }
-gone() { ! kill -0 "$1" 2>/dev/null; }
-
-wait_until() { # SECONDS COMMAND...
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || return 1
-    sleep 0.1
-  done
-}
+teardown_file() { stop_services; }
 
 nics() { kubectl get pod nginx-vm -o 'jsonpath={.spec.nics[*].name}'; }
 

@@ -5,64 +5,18 @@
 # limits. curl against an apiserver alone.
 
 bats_require_minimum_version 1.5.0
-bats_load_library bats-support
-bats_load_library bats-assert
+load helpers
 
 setup_file() {
-  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  export ROOT KUBECONFIG=$BATS_FILE_TMPDIR/pki/admin.kubeconfig HOME=$BATS_FILE_TMPDIR/home
-  mkdir -p "$HOME"
-  "$ROOT/build/${ALKAID_DEV_PRESET:-debug}/bin/alkaid-apiserver" --listen 127.0.0.1:0 --watch-history 64 \
-    --max-user-watches 3 --audit-max-size 64Ki \
-    --state-dir "$BATS_FILE_TMPDIR/state" --pki-dir "$BATS_FILE_TMPDIR/pki" --bus-dir "$BATS_FILE_TMPDIR/bus" \
-    >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- &
-  echo $! >"$BATS_FILE_TMPDIR/pid"
-  wait_until 30 ready || { cat "$BATS_FILE_TMPDIR/log" >&2 && return 1; }
-  SERVER=$(kubectl config view --raw -o 'jsonpath={.clusters[0].cluster.server}')
-  export SERVER
+  start_apiserver --watch-history 64 --max-user-watches 3 --audit-max-size 64Ki
 }
 
-teardown_file() {
-  local pid
-  pid=$(<"$BATS_FILE_TMPDIR/pid")
-  kill "$pid"
-  wait_until 15 gone "$pid"
-}
+teardown_file() { stop_services; }
 
 setup() { do_it DELETE "$PODS?gracePeriodSeconds=0" >/dev/null; }
 
-ready() { [[ -f $KUBECONFIG ]] && kubectl get --raw /readyz >/dev/null 2>&1; }
-gone() { ! kill -0 "$1" 2>/dev/null; }
-
-wait_until() { # SECONDS COMMAND...
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || return 1
-    sleep 0.1
-  done
-}
-
-PODS=/api/v1/namespaces/default/pods
 EVENTS=/api/v1/namespaces/default/events
 
-curl_as_admin() {
-  curl -sS --cacert "$BATS_FILE_TMPDIR/pki/ca.crt" --cert "$BATS_FILE_TMPDIR/pki/admin.crt" \
-    --key "$BATS_FILE_TMPDIR/pki/admin.key" "$@"
-}
-do_it() { # METHOD PATH [BODY [CONTENT-TYPE]]: the answer's body, then its code on a line of its own
-  local arguments=(-X "$1" -w '\n%{http_code}\n')
-  (($# < 3)) || arguments+=(-H "Content-Type: ${4:-application/json}" --data-binary "$3")
-  curl_as_admin "${arguments[@]}" "$SERVER$2"
-}
-code() { tail -n1 <<<"$output"; }
-json() { head -n-1 <<<"$output" | jq -rc "$@"; }
-
-pod() { # NAME [METADATA]
-  printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"%s},"spec":{"vpc":"demo","nics":[{"name":"eth0"}],' \
-    "$1" "${2:+,$2}"
-  printf '"virtualMachine":{"name":"vm","image":"images.test/vm.qcow2","resources":{"limits":{"cpu":"1","memory":"200Mi"}}}}}'
-}
 event() { # NAME
   printf '{"apiVersion":"v1","kind":"Event","metadata":{"name":"%s"},"involvedObject":{"kind":"Pod","name":"x"}}' "$1"
 }
@@ -72,7 +26,7 @@ patch() { # TYPE BODY: of the pod vm
 version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 
 @test "JSON patch: all or nothing, test included" {
-  do_it POST "$PODS" "$(pod vm)" >/dev/null
+  do_it POST "$PODS" "$(pod_json vm)" >/dev/null
   run -0 patch json '[{"op":"test","path":"/spec/vpc","value":"demo"},{"op":"add","path":"/metadata/labels","value":{"a":"b"}}]'
   assert_equal "$(code) $(json .metadata.labels.a)" '200 b'
   run -0 patch json '[{"op":"replace","path":"/metadata/labels/a","value":"c"},{"op":"test","path":"/spec/vpc","value":"other"}]'
@@ -87,7 +41,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 }
 
 @test "merge patch: null removes, a list is replaced whole" {
-  do_it POST "$PODS" "$(pod vm '"labels":{"a":"b","c":"d"}')" >/dev/null
+  do_it POST "$PODS" "$(pod_json vm '"labels":{"a":"b","c":"d"}')" >/dev/null
   run -0 patch merge '{"metadata":{"labels":{"a":null,"e":"f"}}}'
   assert_equal "$(json .metadata.labels)" '{"c":"d","e":"f"}'
   run -0 patch merge '{"spec":{"nics":[{"name":"eth1"}]}}'
@@ -96,7 +50,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 }
 
 @test "strategic merge: each of its directives" {
-  do_it POST "$PODS" "$(pod vm '"finalizers":["x/a","x/b"],"labels":{"a":"b"}')" >/dev/null
+  do_it POST "$PODS" "$(pod_json vm '"finalizers":["x/a","x/b"],"labels":{"a":"b"}')" >/dev/null
   run -0 patch strategic-merge '{"spec":{"$setElementOrder/nics":[{"name":"eth0"},{"name":"eth2"},{"name":"eth1"}],"nics":[{"name":"eth1"},{"name":"eth2"}]}}'
   assert_equal "$(json '[.spec.nics[].name]')" '["eth0","eth2","eth1"]'
   run -0 patch strategic-merge '{"spec":{"nics":[{"$patch":"delete","name":"eth2"},{"name":"eth1","$patch":"merge","tag":"t"}]}}'
@@ -110,7 +64,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 }
 
 @test "a write that changes nothing: same version, no event" {
-  do_it POST "$PODS" "$(pod vm '"labels":{"a":"b"}')" >/dev/null
+  do_it POST "$PODS" "$(pod_json vm '"labels":{"a":"b"}')" >/dev/null
   local before
   before=$(version)
   run -0 patch strategic-merge '{"metadata":{"labels":{"a":"b"}}}'
@@ -122,7 +76,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 }
 
 @test "optimistic concurrency and preconditions" {
-  do_it POST "$PODS" "$(pod vm)" >/dev/null
+  do_it POST "$PODS" "$(pod_json vm)" >/dev/null
   local object
   object=$(do_it GET "$PODS/vm" | head -n1)
   patch merge '{"metadata":{"labels":{"a":"b"}}}' >/dev/null
@@ -145,7 +99,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
   assert_equal "$(code)" 200
   run -0 do_it GET "$EVENTS?fieldSelector=involvedObject.name%3Dx"
   assert_equal "$(json '[.items[].metadata.name]')" '["keep"]'
-  do_it POST "$PODS" "$(pod vm '"finalizers":["x/a"]')" >/dev/null
+  do_it POST "$PODS" "$(pod_json vm '"finalizers":["x/a"]')" >/dev/null
   run -0 do_it DELETE "$PODS/vm?gracePeriodSeconds=0"
   assert_equal "$(code)" 200
   run -0 do_it GET "$PODS/vm"
@@ -157,7 +111,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 
 @test "fieldValidation: Strict refuses, Warn warns, Ignore is silent" {
   local body
-  body=$(pod vm | jq -c '.spec.nonsense=1')
+  body=$(pod_json vm | jq -c '.spec.nonsense=1')
   run -0 do_it POST "$PODS?fieldValidation=Strict" "$body"
   assert_equal "$(code)" 400
   run -0 curl_as_admin -D - -o "$BATS_TEST_TMPDIR/body" -H 'Content-Type: application/json' -d "$body" \
@@ -170,7 +124,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 
 @test "a key given twice: Strict refuses, Warn warns" {
   local body
-  body=$(pod vm | sed 's/"vpc":"demo"/"vpc":"demo","vpc":"demo"/')
+  body=$(pod_json vm | sed 's/"vpc":"demo"/"vpc":"demo","vpc":"demo"/')
   run -0 do_it POST "$PODS?dryRun=All" "$body"
   assert_equal "$(code)" 400
   run -0 curl_as_admin -D - -o "$BATS_TEST_TMPDIR/body" -H 'Content-Type: application/json' -d "$body" \
@@ -210,7 +164,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 }
 
 @test "sendInitialEvents: the objects, a bookmark that says so, and on" {
-  do_it POST "$PODS" "$(pod vm)" >/dev/null
+  do_it POST "$PODS" "$(pod_json vm)" >/dev/null
   run -0 curl_as_admin -m 5 \
     "$SERVER$PODS?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1"
   assert_equal "$(jq -rc '[.type,.object.metadata.name,.object.metadata.annotations["k8s.io/initial-events-end"]]' <<<"$output")" \
@@ -233,7 +187,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
 }
 
 @test "Table for each kind, wide columns by priority" {
-  do_it POST "$PODS" "$(pod vm)" >/dev/null
+  do_it POST "$PODS" "$(pod_json vm)" >/dev/null
   local path
   for path in "$PODS" "$EVENTS" /api/v1/nodes /api/v1/namespaces \
     /apis/vpc.alkaid.io/v1/{vpcs,subnets,ports}; do
@@ -259,8 +213,9 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
   wait_until 20 not_too_many
 }
 hold_a_watch() { # FILE: for the answer's head. In the background: the job is curl itself
-  exec curl -sS -N -o /dev/null -D "$1" --cacert "$BATS_FILE_TMPDIR/pki/ca.crt" --cert "$BATS_FILE_TMPDIR/pki/admin.crt" \
-    --key "$BATS_FILE_TMPDIR/pki/admin.key" "$SERVER$PODS?watch=1"
+  local words
+  mapfile -t words < <(admin_curl)
+  exec "${words[@]}" -N -o /dev/null -D "$1" "$SERVER$PODS?watch=1"
 }
 watch_code() { curl_as_admin -m 5 -o /dev/null -w '%{http_code}' "$SERVER$PODS?watch=1&timeoutSeconds=1"; }
 is_served() { grep -q '^HTTP/1.1 200' "$1" 2>/dev/null; }
@@ -268,13 +223,13 @@ not_too_many() { [[ $(watch_code) == 200 ]]; }
 
 @test "the audit log: each write and each refusal, never a read, in bounds" {
   local log=$BATS_FILE_TMPDIR/state/audit.log
-  do_it POST "$PODS" "$(pod audited)" >/dev/null
-  do_it POST "$PODS" "$(pod audited)" >/dev/null
+  do_it POST "$PODS" "$(pod_json audited)" >/dev/null
+  do_it POST "$PODS" "$(pod_json audited)" >/dev/null
   do_it GET "$PODS/audited" >/dev/null
   run -0 jq -rc 'select(.name=="audited")|[.user,.verb,.resource,.namespace,.code]' "$log"
   assert_output $'["admin","create","pods","default",201]\n["admin","create","pods","default",409]'
   assert_equal "$(stat -c %a "$log")" 600
-  for i in {1..250}; do do_it POST "$PODS" "$(pod audited)" >/dev/null; done
+  for i in {1..250}; do do_it POST "$PODS" "$(pod_json audited)" >/dev/null; done
   (($(stat -c %s "$log") <= 65536))
   [[ -s $log.1 ]]
 }

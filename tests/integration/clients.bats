@@ -4,43 +4,16 @@
 # @kubernetes/client-node, got through npm.
 
 bats_require_minimum_version 1.5.0
-bats_load_library bats-support
-bats_load_library bats-assert
+load helpers
 
 CLIENT_NODE=@kubernetes/client-node@1.4.0
 
 setup_file() {
-  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  export ROOT KUBECONFIG=$BATS_FILE_TMPDIR/pki/admin.kubeconfig HOME=$BATS_FILE_TMPDIR/home
-  mkdir -p "$HOME"
-  local build=$ROOT/build/${ALKAID_DEV_PRESET:-debug}
-  "$build/bin/alkaid-apiserver" --listen 127.0.0.1:0 --state-dir "$BATS_FILE_TMPDIR/state" \
-    --pki-dir "$BATS_FILE_TMPDIR/pki" --bus-dir "$BATS_FILE_TMPDIR/bus" >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- &
-  echo $! >"$BATS_FILE_TMPDIR/pid"
-  wait_until 30 ready || { cat "$BATS_FILE_TMPDIR/log" >&2 && return 1; }
-  mkdir -p "$BATS_FILE_TMPDIR/bus"
-  "$build/tests/console-echo" "$BATS_FILE_TMPDIR/bus" 3>&- &
-  echo $! >"$BATS_FILE_TMPDIR/console.pid"
+  start_apiserver
+  start_console
 }
 
-teardown_file() {
-  local pid
-  pid=$(<"$BATS_FILE_TMPDIR/pid")
-  kill "$pid" "$(<"$BATS_FILE_TMPDIR/console.pid")"
-  wait_until 15 gone "$pid"
-}
-
-ready() { [[ -f $KUBECONFIG ]] && kubectl get --raw /readyz >/dev/null 2>&1; }
-gone() { ! kill -0 "$1" 2>/dev/null; }
-
-wait_until() { # SECONDS COMMAND...
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || return 1
-    sleep 0.1
-  done
-}
+teardown_file() { stop_services; }
 
 @test "python3-kubernetes: typed, dynamic, paged, watching" {
   /usr/bin/python3 -c 'import kubernetes' 2>/dev/null || skip 'python3-kubernetes is not installed'
@@ -63,8 +36,7 @@ wait_until() { # SECONDS COMMAND...
 }
 
 @test "the benchmark of the apiserver runs" {
-  local build=$ROOT/build/${ALKAID_DEV_PRESET:-debug}
-  run -0 "$build/bin/bench-api" --pki-dir "$BATS_FILE_TMPDIR/pki" --pid "$(<"$BATS_FILE_TMPDIR/pid")" --seconds 1 \
+  run -0 "$BIN/bench-api" --pki-dir "$BATS_FILE_TMPDIR/pki" --pid "$(service_pid apiserver)" --seconds 1 \
     --rounds 2 --pods 64 --watchers 20
   assert_line --regexp '^patch, +64 clients: +[0-9]+ /s'
   assert_line --regexp '^watch, +20 watchers: p50'

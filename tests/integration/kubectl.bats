@@ -6,21 +6,11 @@
 # $ALKAID_KUBECTLS: kubectl programs to test with instead, separated by blanks.
 
 bats_require_minimum_version 1.5.0
-bats_load_library bats-support
-bats_load_library bats-assert
+load helpers
 
 setup_file() {
-  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  export ROOT KUBECONFIG=$BATS_FILE_TMPDIR/pki/admin.kubeconfig HOME=$BATS_FILE_TMPDIR/home
-  mkdir -p "$HOME"
-  "$ROOT/build/${ALKAID_DEV_PRESET:-debug}/bin/alkaid-apiserver" --listen 127.0.0.1:0 \
-    --state-dir "$BATS_FILE_TMPDIR/state" --pki-dir "$BATS_FILE_TMPDIR/pki" --bus-dir "$BATS_FILE_TMPDIR/bus" \
-    >"$BATS_FILE_TMPDIR/log" 2>&1 3>&- &
-  echo $! >"$BATS_FILE_TMPDIR/pid"
-  wait_until 30 ready || { cat "$BATS_FILE_TMPDIR/log" >&2 && return 1; }
-  mkdir -p "$BATS_FILE_TMPDIR/bus"
-  "$ROOT/build/${ALKAID_DEV_PRESET:-debug}/tests/console-echo" "$BATS_FILE_TMPDIR/bus" 3>&- &
-  echo $! >"$BATS_FILE_TMPDIR/console.pid"
+  start_apiserver
+  start_console
   export KUBECTLS=${ALKAID_KUBECTLS:-kubectl}
   [[ ${ALKAID_KUBECTLS:-} ]] || unpack_debians
 }
@@ -38,24 +28,7 @@ unpack_debians() {
   fi
 }
 
-teardown_file() {
-  local pid
-  pid=$(<"$BATS_FILE_TMPDIR/pid")
-  kill "$pid" "$(<"$BATS_FILE_TMPDIR/console.pid")"
-  wait_until 15 gone "$pid"
-}
-
-ready() { [[ -f $KUBECONFIG ]] && kubectl get --raw /readyz >/dev/null 2>&1; }
-gone() { ! kill -0 "$1" 2>/dev/null; }
-
-wait_until() { # SECONDS COMMAND...
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || return 1
-    sleep 0.1
-  done
-}
+teardown_file() { stop_services; }
 
 each_kubectl() { # FUNCTION: with $kubectl set, and a discovery cache that is empty
   local programs kubectl
@@ -70,13 +43,7 @@ each_kubectl() { # FUNCTION: with $kubectl set, and a discovery cache that is em
 }
 no_pods() { [[ ! $(kubectl get pods -o name) ]]; }
 
-pod() { # NIC...
-  local nic
-  printf 'apiVersion: v1\nkind: Pod\nmetadata:\n  name: vm\nspec:\n  vpc: demo\n  nics:\n'
-  for nic in "$@"; do printf '  - name: %s\n' "$nic"; done
-  printf '  virtualMachine:\n    name: vm\n    image: images.test/vm.qcow2\n'
-  printf '    resources:\n      limits:\n        cpu: 1\n        memory: 200Mi\n'
-}
+pod() { pod_yaml vm "$@"; } # NIC...
 nics() { "$kubectl" get pod vm -o 'jsonpath={.spec.nics[*].name}'; }
 
 check_resources() {

@@ -214,7 +214,7 @@
 #define AK_MESSAGES(M)                                                                                       \
         M(vm_diff, "vm.diff", "<pod uid>", "watcher", "hypervisor", AK_VM_DIFF_FIELDS,                       \
           "The VM that the node should have. Twice: nothing; answered with vm.status.")                      \
-        M(vm_status, "vm.status", "<pod uid>", "hypervisor", "watcher, network", AK_VM_STATUS_FIELDS,        \
+        M(vm_status, "vm.status", "<pod uid>", "hypervisor", "watcher", AK_VM_STATUS_FIELDS,        \
           "The VM that the node has.")                                                                       \
         M(nic_diff, "nic.diff", "<pod uid>/<port id>", "watcher", "network, hypervisor", AK_NIC_DIFF_FIELDS, \
           "A NIC that a VM should have, or no longer. Twice: answered with port.status and nic.status "      \

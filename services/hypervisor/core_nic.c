@@ -39,11 +39,18 @@ bool hv_nic_unwanted(const struct hv_vm *vm, const struct hv_nic *nic)
         return nic->wish && nic->wish->nic_diff.wanted == AK_NIC_WANTED_ABSENT;
 }
 
+/* Of each attempt: what was ready for an earlier one may have been deleted since. */
+static bool port_answers(const struct ak_port_status *port, const struct ak_nic_diff *wish)
+{
+        return port->generation > wish->generation ||
+               (port->generation == wish->generation && port->attempt >= wish->attempt);
+}
+
 bool hv_nic_port_usable(const struct hv_nic *nic)
 {
         return nic->wish && nic->wish->nic_diff.wanted == AK_NIC_WANTED_PRESENT && nic->port &&
                nic->port->port_status.state == AK_PORT_READY &&
-               nic->port->port_status.generation >= nic->wish->nic_diff.generation;
+               port_answers(&nic->port->port_status, &nic->wish->nic_diff);
 }
 
 void hv_nic_spec_of(const struct hv_nic *nic, struct hv_nic_spec *out)

@@ -29,7 +29,7 @@ struct nic {
         bool link_down;
         /* what the core was told */
         bool wish_known, wanted, port_ready;
-        uint64_t wish_generation, wish_attempt, port_generation;
+        uint64_t wish_generation, wish_attempt, told_attempt, port_generation, port_attempt;
         enum ak_nic_state said;
         bool said_set, in_flight;
         bool port_held;
@@ -158,7 +158,9 @@ static void plug(struct nic *nic, const struct hv_nic_spec *spec)
                             .port_ready = nic->port_ready,
                             .wish_generation = nic->wish_generation,
                             .wish_attempt = nic->wish_attempt,
+                            .told_attempt = nic->told_attempt,
                             .port_generation = nic->port_generation,
+                            .port_attempt = nic->port_attempt,
                             .said = nic->said,
                             .said_set = nic->said_set,
                             .in_flight = nic->in_flight};
@@ -339,6 +341,8 @@ static void check_call(struct world *w, const struct hv_action *a)
         case HV_OP_ATTACH:
                 assert_true(nic->wish_known && nic->wanted && nic->port_ready);
                 assert_true(nic->port_generation >= nic->wish_generation);
+                assert_true(nic->port_attempt >= nic->told_attempt ||
+                            nic->port_generation > nic->wish_generation);
                 break;
         case HV_OP_DETACH:
                 assert_true(nic->wish_known && !nic->wanted);
@@ -542,7 +546,7 @@ static void say_nic(struct world *w, size_t v, size_t p)
         port_name(v, p, m->nic_diff.port_id);
         m->nic_diff.wanted = nic->wanted ? AK_NIC_WANTED_PRESENT : AK_NIC_WANTED_ABSENT;
         m->nic_diff.generation = nic->wish_generation;
-        m->nic_diff.attempt = nic->wish_attempt;
+        m->nic_diff.attempt = nic->told_attempt = nic->wish_attempt;
         m->nic_diff.slot = p;
         (void)snprintf(m->nic_diff.mac, sizeof(m->nic_diff.mac), "06:00:00:00:00:00");
         nic->wish_known = true;
@@ -561,8 +565,10 @@ static void say_port(struct world *w, size_t v, size_t p)
         port_name(v, p, m->port_status.port_id);
         nic->port_ready = nic->wanted;
         nic->port_generation = nic->wish_generation;
+        nic->port_attempt = nic->wish_attempt;
         m->port_status.state = nic->wanted ? AK_PORT_READY : AK_PORT_HELD;
         m->port_status.generation = nic->port_generation;
+        m->port_status.attempt = nic->port_attempt;
         (void)snprintf(m->port_status.ifname, sizeof(m->port_status.ifname), "ak%zu", p);
         give(w, &e);
         ak_message_free(m);

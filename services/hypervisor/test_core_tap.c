@@ -189,7 +189,7 @@ static void test_a_guest_that_keeps_it_is_asked_again(void **state)
         rig_nic_diff(rig, PORT1, AK_NIC_WANTED_PRESENT, 1, 1, 1);
         call = rig_call(rig, HV_OP_DETACH);
         rig_answer(rig, &call, HV_OK, 0, NULL);
-        rig_port_on(rig, PORT1, 1, 1, 9);
+        rig_port_again(rig, PORT1, 1, 1, 1);
         assert_int_equal(rig_nic(rig, PORT1)->attempt, 1);
         rig_tick(rig, 1000);
         assert_false(rig_calls(rig, HV_OP_DETACH)); /* once per attempt */

@@ -94,7 +94,7 @@ void rig_nic_diff(struct rig *rig, const char *port, enum ak_nic_wanted wanted, 
 }
 
 static void port_says(struct rig *rig, const char *port, enum ak_port_state state, uint64_t slot,
-                      uint64_t generation, uint64_t ifindex)
+                      uint64_t generation, uint64_t attempt, uint64_t ifindex)
 {
         struct ak_message *m = ak_message_new(ak_message_port_status);
         struct ak_port_status *p = &m->port_status;
@@ -105,6 +105,7 @@ static void port_says(struct rig *rig, const char *port, enum ak_port_state stat
         p->state = state;
         p->slot = slot;
         p->generation = generation;
+        p->attempt = attempt;
         p->mtu = 1450;
         p->ifindex = ifindex;
         give(rig, m);
@@ -112,12 +113,17 @@ static void port_says(struct rig *rig, const char *port, enum ak_port_state stat
 
 void rig_port(struct rig *rig, const char *port, enum ak_port_state state, uint64_t slot, uint64_t generation)
 {
-        port_says(rig, port, state, slot, generation, 0);
+        port_says(rig, port, state, slot, generation, 0, 0);
+}
+
+void rig_port_again(struct rig *rig, const char *port, uint64_t slot, uint64_t generation, uint64_t attempt)
+{
+        port_says(rig, port, AK_PORT_READY, slot, generation, attempt, 0);
 }
 
 void rig_port_on(struct rig *rig, const char *port, uint64_t slot, uint64_t generation, uint64_t ifindex)
 {
-        port_says(rig, port, AK_PORT_READY, slot, generation, ifindex);
+        port_says(rig, port, AK_PORT_READY, slot, generation, 0, ifindex);
 }
 
 void rig_answer(struct rig *rig, const struct hv_action *call, enum hv_error error, uint64_t virtio_status,

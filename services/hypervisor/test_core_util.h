@@ -31,6 +31,8 @@ void rig_nic_diff(struct rig *rig, const char *port, enum ak_nic_wanted wanted, 
 void rig_port(struct rig *rig, const char *port, enum ak_port_state state, uint64_t slot,
               uint64_t generation);
 /* The same, ready on the host's device of this index. */
+/* Ready, as the answer to a later attempt. */
+void rig_port_again(struct rig *rig, const char *port, uint64_t slot, uint64_t generation, uint64_t attempt);
 void rig_port_on(struct rig *rig, const char *port, uint64_t slot, uint64_t generation, uint64_t ifindex);
 /* Answers the driver call `op` that is in the rig's actions (of port_id, where not NULL). */
 void rig_answer(struct rig *rig, const struct hv_action *call, enum hv_error error, uint64_t virtio_status,

@@ -93,15 +93,6 @@ static bool stale(const struct net_port *p, const struct ak_nic_diff *d)
         return order < 0 || (p->wish == NET_UNWANTED && d->wanted == AK_NIC_WANTED_PRESENT);
 }
 
-/* Evidence that may speak of the time before this wish: vm.status counts attempts of its own. */
-static void clear_evidence(struct net_port *p)
-{
-        if (net_key_compare(p->nic_gone_key, net_port_key_of_wish(p)) <= 0)
-                p->nic_gone = false;
-        if (p->vm_gone_generation <= p->diff.generation)
-                p->vm_gone = false;
-}
-
 static void accept_wish(struct net_port *p, const struct ak_nic_diff *d)
 {
         enum net_wish before = p->wish;
@@ -109,15 +100,11 @@ static void accept_wish(struct net_port *p, const struct ak_nic_diff *d)
 
         p->wish = d->wanted == AK_NIC_WANTED_ABSENT ? NET_UNWANTED : NET_WANTED;
         p->diff = *d;
-        if (p->wish == NET_WANTED) {
-                clear_evidence(p);
+        if (p->wish == NET_WANTED)
                 return;
-        }
         /* Another attempt to release needs no new evidence; another generation does. */
         if (before != NET_UNWANTED || d->generation != generation)
                 p->absent_since = net_port_key_of_wish(p);
-        if (before == NET_WANTED && d->generation == generation && p->vm_gone_generation <= generation)
-                p->vm_gone = false;
 }
 
 /* One answer, not kept: a table that is full must not be made to hold more. */
@@ -186,30 +173,6 @@ static int on_nic_status(struct net_core *core, const struct ak_nic_status *s, u
         return settle_unwanted(core, p, now_us, out);
 }
 
-static bool vm_is_gone(enum ak_vm_phase phase)
-{
-        return phase == AK_VM_PHASE_ABSENT || phase == AK_VM_PHASE_SHUTOFF || phase == AK_VM_PHASE_CRASHED ||
-               phase == AK_VM_PHASE_FAILED;
-}
-
-static int on_vm_status(struct net_core *core, const struct ak_vm_status *s, uint64_t now_us,
-                        struct net_actions *out)
-{
-        int r = 0;
-
-        for (size_t i = 0; r == 0 && i < core->count; i++) {
-                struct net_port *p = core->ports[i];
-
-                if (strcmp(p->key.pod_uid, s->pod_uid) != 0 ||
-                    (p->vm_gone && s->generation < p->vm_gone_generation))
-                        continue;
-                p->vm_gone = vm_is_gone(s->phase);
-                p->vm_gone_generation = s->generation;
-                r = settle_unwanted(core, p, now_us, out);
-        }
-        return r;
-}
-
 /* Nothing of it is kept here: the message is the whole truth, and the backend compares it with the kernel. */
 static int on_subnet_peers(const struct net_core *core, const struct ak_message *m, struct net_actions *out)
 {
@@ -239,8 +202,6 @@ static int on_message(struct net_core *core, const struct ak_message *m, uint64_
                 return on_subnet_peers(core, m, out);
         case ak_message_nic_status:
                 return on_nic_status(core, &m->nic_status, now_us, out);
-        case ak_message_vm_status:
-                return on_vm_status(core, &m->vm_status, now_us, out);
         default:
                 return 0;
         }

@@ -13,17 +13,15 @@
  *
  * The rule that everything here serves: a port is released only when it is unwanted AND the VM has let go of
  * it. What counts as letting go is *evidence*: nic.status `detached` for the port, whose key is not older
- * than that of the nic.diff that turned it absent; or vm.status `absent`, `shutoff`, `crashed` or `failed`
- * for its pod, whose generation is not older (its attempts are counted apart). Such a message was made by a
- * hypervisor service that knew the wish, and one that knows it does not attach any more. This is why stale
- * messages do no harm, without asking where they come from:
+ * than that of the nic.diff that turned it absent. Such a message was made by a hypervisor service that knew
+ * the wish, and one that knows it does not attach any more. (That a VM is off is said by vm.status too, but
+ * with a key of its own: a late one may speak of the time before the VM started with this NIC.) This is why
+ * stale messages do no harm, without asking where they come from:
  *  - a `detached` from before a re-plug has the key of the earlier unplug, which is older;
  *  - a last value replayed after our own restart is judged by the same rule, and one that passes is true
  *    still, because only a later `present` could have undone it, and that clears the evidence;
  *  - a hypervisor service with a new epoch answers for what it sees in libvirt; its evidence needs no memory
  *    of the old one. While it is away there is no evidence, and the port stays held.
- * Where the wish turned from present to absent within one generation, a vm.status of that generation that
- * came before the turn is thrown away, for it may speak of the time before.
  *
  * A port is never removed on the core's own initiative: one that nobody claims is reported as `held`
  * (reason Unclaimed), so that the watcher, who knows the API, can say absent.
@@ -70,7 +68,7 @@ struct net_prepared {
 };
 
 enum net_event_type {
-        NET_EVENT_MESSAGE,     /* from the bus: nic.diff, nic.status, vm.status; others are ignored */
+        NET_EVENT_MESSAGE,     /* from the bus: nic.diff, nic.status, subnet.peers; others are ignored */
         NET_EVENT_PEER,        /* a peer has a new epoch */
         NET_EVENT_INVENTORY,   /* all labelled ports, at start and after a lost kernel event */
         NET_EVENT_PREPARED,    /* answer to NET_ACTION_PREPARE */

@@ -38,9 +38,8 @@ struct net_port {
         struct net_prepared prepared;
 
         struct net_key absent_since; /* from which on evidence counts; while unwanted */
-        bool nic_gone, vm_gone;      /* evidence that the VM has let go … */
+        bool nic_gone;               /* evidence that the VM has let go … */
         struct net_key nic_gone_key; /* … and the wish that it answers */
-        uint64_t vm_gone_generation;
 
         bool published;
         struct ak_port_status status;

@@ -80,8 +80,7 @@ struct net_key net_port_key_of_wish(const struct net_port *p)
 
 bool net_port_let_go(const struct net_port *p)
 {
-        return (p->nic_gone && net_key_compare(p->nic_gone_key, p->absent_since) >= 0) ||
-               (p->vm_gone && p->vm_gone_generation >= p->absent_since.generation);
+        return p->nic_gone && net_key_compare(p->nic_gone_key, p->absent_since) >= 0;
 }
 
 static bool tried(const struct net_port *p)

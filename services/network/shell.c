@@ -406,8 +406,6 @@ static int subscribe(struct net_shell *s)
                 r = ak_bus_subscribe(s->bus, "watcher", "subnet.peers/");
         if (r == 0)
                 r = ak_bus_subscribe(s->bus, "hypervisor", "nic.status/");
-        if (r == 0)
-                r = ak_bus_subscribe(s->bus, "hypervisor", "vm.status/");
         return r < 0 ? complain(1, "bus-dir", strerror(-r)) : 0;
 }
 

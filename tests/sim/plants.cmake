@@ -9,7 +9,7 @@ alkaid_plant(attach-early attach-after-port services/hypervisor/core_nic.c
 
 # The network service does not wait for the guest to let go.
 alkaid_plant(release-early release-after-nic services/network/core_port.c
-  "return (p->nic_gone &&" "return true || (p->nic_gone &&")
+  "return p->nic_gone &&" "return !p->nic_gone ||")
 
 # The apiserver frees a port as soon as its NIC is taken out of the list.
 alkaid_plant(free-early free-after-release services/apiserver/alloc.c

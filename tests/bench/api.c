@@ -2,26 +2,32 @@
 /*
  * What the apiserver does per second and how fast watchers hear of it: durable PATCHes of 1, 16 and 64
  * clients, the time from sending a PATCH until 1, 100 and 1,000 watchers have its event, the server's memory
- * with 10,000 pods. All over HTTPS with client certificates, from one process: at 1,000 watchers, reading and
- * decrypting a thousand events is part of what is measured.
+ * with 10,000 pods; all over HTTPS with client certificates. Beside each figure its floor, measured in the
+ * same run: writes to the disk, libmicrohttpd that answers a constant, a loop that sends to as many TLS
+ * connections. And the processor time of the server, which does not depend on who else is on the machine.
  */
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "libcommon/cleanup.h"
 #include "libcommon/clock.h"
 #include "libcommon/kube/kubeconfig.h"
 #include "libcommon/options.h"
+#include "tests/bench/floor.h"
+#include "tests/bench/wire.h"
 
 #define MAX_CLIENTS  64
 #define MAX_WATCHERS 1000
-#define MAX_SAMPLES  200000
+#define MAX_SAMPLES  400000
 #define PODS_PER_VPC 200
 #define WATCH_STEP   50
+#define FLOOR_BODY   2000 /* about a pod */
+#define ROUND_US     UINT64_C(10000000)
 #define PODS         "/api/v1/namespaces/default/pods"
 
 struct config {
@@ -36,7 +42,8 @@ struct config {
 static const struct ak_option options[] = {
     OPTION("pki-dir", AK_OPT_STRING, pki_dir, .def = "/var/lib/alkaid/apiserver/pki",
            .help = "where the server keeps its certificates"),
-    OPTION("pid", AK_OPT_UINT, pid, .help = "the server's process, for its memory", .min = 1, .max = 1 << 30),
+    OPTION("pid", AK_OPT_UINT, pid, .help = "the server's process, for its memory and processor time",
+           .min = 1, .max = 1 << 30),
     OPTION("seconds", AK_OPT_UINT, seconds, .def = "5", .help = "of each round of PATCHes", .min = 1,
            .max = 600),
     OPTION("rounds", AK_OPT_UINT, rounds, .def = "50", .help = "PATCHes that watchers wait for", .min = 1,
@@ -53,63 +60,37 @@ static const struct ak_program program = {.name = "bench-api",
 
 struct client {
         struct bench *bench;
-        CURL *easy;
-        char body[700], url[300];
+        struct wire_conn *conn;
+        char text[1500];
         unsigned int pod, turn;
         uint64_t sent_us;
 };
 
 struct watcher {
         struct bench *bench;
-        CURL *easy;
+        struct wire_conn *conn;
         char tail[64]; /* the end of the last block: a mark may lie across two */
+        size_t tail_len;
         bool seen;
 };
 
 struct bench {
         const struct config *config;
-        struct ak_kubeconfig kube;
-        CURLM *multi;
-        struct curl_slist *json, *merge;
+        struct wire *wire;
+        char host[256], port[8];
         struct client clients[MAX_CLIENTS];
         struct watcher watchers[MAX_WATCHERS];
-        size_t watching, seen;
-        char mark[32];
+        size_t watching, seen, finished;
+        struct client *last_finished;
+        /* The next thing to do when a client's answer is in: false = nothing more. */
+        bool (*next)(struct client *c);
+        unsigned int next_pod, last_pod;
+        uint64_t end_us;
+        char mark[40];
         uint64_t mark_us;
         uint32_t *samples; /* microseconds */
         size_t sample_count, failures;
 };
-
-static size_t discard(char *data, size_t size, size_t n, void *arg)
-{
-        (void)data;
-        (void)arg;
-        return size * n;
-}
-
-static void set_file(const struct bench *b, CURL *easy, CURLoption option, const char *name)
-{
-        char path[400];
-
-        (void)snprintf(path, sizeof(path), "%s/%s", b->config->pki_dir, name);
-        (void)curl_easy_setopt(easy, option, path);
-}
-
-static CURL *new_easy(const struct bench *b)
-{
-        CURL *easy = curl_easy_init();
-
-        if (!easy)
-                exit(1);
-        (void)curl_easy_setopt(easy, CURLOPT_CAPATH,
-                               NULL); /* else the system's hundreds are read, each time */
-        set_file(b, easy, CURLOPT_CAINFO, "ca.crt");
-        set_file(b, easy, CURLOPT_SSLCERT, "admin.crt");
-        set_file(b, easy, CURLOPT_SSLKEY, "admin.key");
-        curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, discard);
-        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-        return easy;
-}
 
 static void sample(struct bench *b, uint64_t since_us)
 {
@@ -127,182 +108,203 @@ static int by_value(const void *a, const void *b)
 /* In milliseconds; sorts. */
 static double percentile(struct bench *b, unsigned int percent)
 {
+        size_t at;
+
         if (!b->sample_count)
                 return 0;
         qsort(b->samples, b->sample_count, sizeof(*b->samples), by_value);
-        return b->samples[(b->sample_count - 1) * percent / 100] / 1000.0;
+        at = (b->sample_count - 1) * percent / 100;
+        return (double)b->samples[at] / 1000;
 }
 
-/* ---- clients ---- */
-
-static void start(struct client *c)
+/* Processor time of a process, all its threads; 0 where it cannot be told. */
+static double cpu_us(uint64_t pid)
 {
-        curl_easy_setopt(c->easy, CURLOPT_URL, c->url);
-        curl_easy_setopt(c->easy, CURLOPT_COPYPOSTFIELDS, c->body);
-        curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
+        struct timespec t = {0};
+        clockid_t clock;
+
+        if (!pid || clock_getcpuclockid((pid_t)pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
+                return 0;
+        return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+/* ---- requests ---- */
+
+static void on_answer(struct wire_conn *conn, int code)
+{
+        struct client *c = conn->arg;
+        struct bench *b = c->bench;
+
+        sample(b, c->sent_us);
+        if (code < 200 || code >= 300) {
+                (void)fprintf(stderr, "bench-api: a request failed: status %d\n", code);
+                b->failures++;
+        }
+        if (!b->next || !b->next(c))
+                b->finished++;
+}
+
+static void send_request(struct client *c, const char *method, const char *path, const char *type,
+                         const char *body)
+{
+        int len = snprintf(c->text, sizeof(c->text),
+                           "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/%s\r\n"
+                           "Content-Length: %zu\r\n\r\n%s",
+                           method, path, c->bench->host, type, strlen(body), body);
+
         c->sent_us = ak_clock_monotonic_us();
-        (void)curl_multi_add_handle(c->bench->multi, c->easy);
+        wire_send(c->conn, c->text, (size_t)len);
 }
 
 static void send_patch(struct client *c)
 {
-        curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, "PATCH");
-        curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->bench->merge);
-        (void)snprintf(c->url, sizeof(c->url), "%s" PODS "/p%u", c->bench->kube.server, c->pod);
-        (void)snprintf(c->body, sizeof(c->body), "{\"metadata\":{\"annotations\":{\"n\":\"%u-%u-%llu\"}}}",
-                       c->pod, ++c->turn, (unsigned long long)c->sent_us);
-        start(c);
+        char path[100], body[200];
+
+        (void)snprintf(path, sizeof(path), PODS "/p%u", c->pod);
+        (void)snprintf(body, sizeof(body), "{\"metadata\":{\"annotations\":{\"n\":\"%u-%u-\"}}}", c->pod,
+                       ++c->turn);
+        send_request(c, "PATCH", path, "merge-patch+json", body);
 }
 
 static void send_pod(struct client *c, unsigned int number)
 {
-        curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, "POST");
-        curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->bench->json);
-        (void)snprintf(c->url, sizeof(c->url), "%s" PODS, c->bench->kube.server);
+        char body[600];
+
         (void)snprintf(
-            c->body, sizeof(c->body),
+            body, sizeof(body),
             "{\"metadata\":{\"name\":\"p%u\"},\"spec\":{\"vpc\":\"v%u\",\"nics\":[{\"name\":\"eth0\"}],"
             "\"virtualMachine\":{\"name\":\"vm\",\"image\":\"images.test/vm.qcow2\",\"resources\":"
             "{\"limits\":{\"cpu\":\"1\",\"memory\":\"200Mi\"}}}}}",
             number, number / PODS_PER_VPC);
-        start(c);
+        send_request(c, "POST", PODS, "json", body);
+}
+
+static bool patch_again(struct client *c)
+{
+        if (ak_clock_monotonic_us() >= c->bench->end_us)
+                return false;
+        send_patch(c);
+        return true;
+}
+
+static bool next_pod(struct client *c)
+{
+        struct bench *b = c->bench;
+
+        if (b->next_pod >= b->last_pod)
+                return false;
+        send_pod(c, b->next_pod++);
+        return true;
+}
+
+/* Until `count` clients have nothing more to do. */
+static void run(struct bench *b, size_t count)
+{
+        for (b->finished = 0; b->finished < count;)
+                wire_poll(b->wire, 100);
 }
 
 /* With a node, or the server tries to schedule every pod again at each change. */
-static void send_node(struct client *c)
+static void create_node(struct bench *b)
 {
-        curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, "POST");
-        curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->bench->json);
-        (void)snprintf(c->url, sizeof(c->url), "%s/api/v1/nodes", c->bench->kube.server);
-        (void)snprintf(c->body, sizeof(c->body),
-                       "{\"metadata\":{\"name\":\"n1\"},\"status\":{\"conditions\":[{\"type\":\"Ready\","
-                       "\"status\":\"True\"}]}}");
-        start(c);
-}
-
-/* The client whose request has ended, NULL when none has within 10 ms. */
-static struct client *finished(struct bench *b)
-{
-        int running, left;
-        CURLMsg *message;
-        char *private = NULL;
-        long code = 0;
-
-        (void)curl_multi_perform(b->multi, &running);
-        message = curl_multi_info_read(b->multi, &left);
-        if (!message) {
-                (void)curl_multi_poll(b->multi, NULL, 0, 10, NULL);
-                return NULL;
-        }
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
-        curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &code);
-        if (message->data.result != CURLE_OK || code >= 300) {
-                (void)fprintf(stderr, "bench-api: a request failed: %s, status %ld\n",
-                              curl_easy_strerror(message->data.result), code);
-                b->failures++;
-        }
-        (void)curl_multi_remove_handle(b->multi, message->easy_handle);
-        return (struct client *)(void *)private;
+        b->next = NULL;
+        send_request(&b->clients[0], "POST", "/api/v1/nodes", "json",
+                     "{\"metadata\":{\"name\":\"n1\"},\"status\":{\"conditions\":[{\"type\":\"Ready\","
+                     "\"status\":\"True\"}]}}");
+        run(b, 1);
 }
 
 static void create_pods(struct bench *b, unsigned int from, unsigned int to)
 {
-        unsigned int next = from, under_way = 0;
+        size_t under_way = 0;
 
-        for (size_t i = 0; i < MAX_CLIENTS && next < to; i++, under_way++)
-                send_pod(&b->clients[i], next++);
-        while (under_way > 0) {
-                struct client *c = finished(b);
-
-                if (!c)
-                        continue;
-                if (next < to)
-                        send_pod(c, next++);
-                else
-                        under_way--;
-        }
+        b->next = next_pod;
+        b->next_pod = from;
+        b->last_pod = to;
+        for (; under_way < MAX_CLIENTS && b->next_pod < to; under_way++)
+                (void)next_pod(&b->clients[under_way]);
+        run(b, under_way);
 }
 
-static void measure_patches(struct bench *b, unsigned int count)
+static void measure_patches(struct bench *b, const char *what, unsigned int count, uint64_t pid)
 {
-        uint64_t begin_us = ak_clock_monotonic_us(), end_us = begin_us + b->config->seconds * 1000000;
-        unsigned int under_way = count;
-        double seconds;
+        uint64_t begin_us = ak_clock_monotonic_us();
+        double cpu = cpu_us(pid), seconds;
 
         b->sample_count = 0;
+        b->next = patch_again;
+        b->end_us = begin_us + b->config->seconds * 1000000;
         for (unsigned int i = 0; i < count; i++)
                 send_patch(&b->clients[i]);
-        while (under_way > 0) {
-                struct client *c = finished(b);
-
-                if (!c)
-                        continue;
-                sample(b, c->sent_us);
-                if (ak_clock_monotonic_us() < end_us)
-                        send_patch(c);
-                else
-                        under_way--;
-        }
+        run(b, count);
         seconds = (double)(ak_clock_monotonic_us() - begin_us) / 1e6;
-        (void)printf("patch, %4u clients:  %7.0f /s   p50 %7.2f ms   p99 %7.2f ms\n", count,
+        cpu = cpu_us(pid) - cpu;
+        (void)printf("%s, %4u clients:  %7.0f /s   p50 %7.2f ms   p99 %7.2f ms", what, count,
                      (double)b->sample_count / seconds, percentile(b, 50), percentile(b, 99));
+        if (pid)
+                (void)printf("   the server's processor time %4.0f us each", cpu / (double)b->sample_count);
+        (void)printf("\n");
         (void)fflush(stdout);
 }
 
 /* ---- watchers ---- */
 
-static size_t on_events(char *data, size_t size, size_t n, void *arg)
+static void on_events(struct wire_conn *conn, const char *data, size_t len)
 {
-        struct watcher *w = arg;
-        size_t len = size * n, keep = len < sizeof(w->tail) - 1 ? len : sizeof(w->tail) - 1;
+        struct watcher *w = conn->arg;
+        size_t keep = len < sizeof(w->tail) ? len : sizeof(w->tail), mark_len = strlen(w->bench->mark);
         char edge[2 * sizeof(w->tail)];
-        size_t edge_len = (size_t)snprintf(edge, sizeof(edge), "%s%.*s", w->tail, (int)keep, data);
-        const char *mark = w->bench->mark;
 
-        if (!w->seen &&
-            (memmem(data, len, mark, strlen(mark)) || memmem(edge, edge_len, mark, strlen(mark)))) {
+        if (w->seen)
+                return;
+        memcpy(edge, w->tail, w->tail_len);
+        memcpy(edge + w->tail_len, data, keep);
+        if (memmem(data, len, w->bench->mark, mark_len) ||
+            memmem(edge, w->tail_len + keep, w->bench->mark, mark_len)) {
                 w->seen = true;
                 w->bench->seen++;
                 sample(w->bench, w->bench->mark_us);
         }
-        (void)snprintf(w->tail, sizeof(w->tail), "%.*s", (int)keep, data + len - keep);
-        return len;
+        memcpy(w->tail, data + len - keep, keep);
+        w->tail_len = keep;
 }
 
 static void watch_more(struct bench *b, size_t count)
 {
-        char url[300];
+        char text[500];
+        int len =
+            snprintf(text, sizeof(text),
+                     "GET " PODS "?watch=1&fieldSelector=metadata.name%%3Dp0&timeoutSeconds=600 HTTP/1.1\r\n"
+                     "Host: %s\r\n\r\n",
+                     b->host);
 
-        (void)snprintf(url, sizeof(url),
-                       "%s" PODS "?watch=1&fieldSelector=metadata.name%%3Dp0&timeoutSeconds=600",
-                       b->kube.server);
         for (; b->watching < count; b->watching++) {
                 struct watcher *w = &b->watchers[b->watching];
 
-                *w = (struct watcher){.bench = b, .easy = new_easy(b)};
-                curl_easy_setopt(w->easy, CURLOPT_URL, url);
-                curl_easy_setopt(w->easy, CURLOPT_WRITEFUNCTION, on_events);
-                curl_easy_setopt(w->easy, CURLOPT_WRITEDATA, w);
-                (void)curl_multi_add_handle(b->multi, w->easy);
+                *w = (struct watcher){.bench = b, .conn = wire_open(b->wire)};
+                w->conn->arg = w;
+                w->conn->on_data = on_events;
+                wire_send(w->conn, text, (size_t)len);
         }
 }
 
 /* One PATCH, until each watcher has seen it; false after ten seconds. */
 static bool round_trip(struct bench *b)
 {
-        uint64_t limit_us = ak_clock_monotonic_us() + 10 * 1000000;
         struct client *c = &b->clients[0];
-        bool answered = false;
 
-        for (size_t i = 0; i < b->watching; i++)
+        for (size_t i = 0; i < b->watching; i++) {
                 b->watchers[i].seen = false;
-        b->seen = 0;
+                b->watchers[i].tail_len = 0;
+        }
+        b->seen = b->finished = 0;
+        b->next = NULL;
         (void)snprintf(b->mark, sizeof(b->mark), "\"n\":\"0-%u-", c->turn + 1);
         b->mark_us = ak_clock_monotonic_us();
         send_patch(c);
-        while ((!answered || b->seen < b->watching) && ak_clock_monotonic_us() < limit_us)
-                answered = finished(b) || answered;
-        return answered && b->seen == b->watching;
+        while ((!b->finished || b->seen < b->watching) && ak_clock_monotonic_us() < b->mark_us + ROUND_US)
+                wire_poll(b->wire, 10);
+        return b->finished && b->seen == b->watching;
 }
 
 /* In steps, so that those who connect are served before their time to show who they are has run out. */
@@ -314,27 +316,37 @@ static bool have_watchers(struct bench *b, size_t count)
                 size_t step = b->watching + WATCH_STEP;
 
                 watch_more(b, step < count ? step : count);
-                ready = false;
-                for (int i = 0; i < 10 && !ready; i++)
-                        ready = round_trip(b);
+                ready = round_trip(b);
                 if (!ready)
                         break;
         }
         return ready;
 }
 
+static void report_delivery(struct bench *b, const char *what, size_t count)
+{
+        (void)printf("%s, %4zu watchers: p50 %7.2f ms   p99 %7.2f ms", what, count, percentile(b, 50),
+                     percentile(b, 99));
+        (void)fflush(stdout);
+}
+
 static void measure_watches(struct bench *b, size_t count)
 {
+        double cpu;
+
         if (!have_watchers(b, count)) {
                 (void)printf("watch, %zu watchers: only %zu were served\n", b->watching, b->seen);
                 b->failures++;
                 return;
         }
+        cpu = cpu_us(b->config->pid);
         b->sample_count = 0;
         for (uint64_t i = 0; i < b->config->rounds; i++)
                 b->failures += !round_trip(b);
-        (void)printf("watch, %4zu watchers: p50 %7.2f ms   p99 %7.2f ms from sending the PATCH\n", count,
-                     percentile(b, 50), percentile(b, 99));
+        cpu = cpu_us(b->config->pid) - cpu;
+        report_delivery(b, "watch", count);
+        (void)printf(" from sending the PATCH   the server's processor time %.1f us for each\n",
+                     cpu / (double)(b->config->rounds * count));
         (void)fflush(stdout);
 }
 
@@ -348,31 +360,130 @@ static void report_memory(const struct bench *b, const char *when)
                 return;
         (void)snprintf(path, sizeof(path), "/proc/%llu/status", (unsigned long long)b->config->pid);
         file = fopen(path, "re");
-        while (file && fgets(line, sizeof(line), file))
-                (void)sscanf(line, "VmRSS: %ld", &kb);
+        while (file && fgets(line, sizeof(line), file)) {
+                if (strncmp(line, "VmRSS:", 6) == 0)
+                        kb = strtol(line + 6, NULL, 10);
+        }
         if (file)
                 (void)fclose(file);
         (void)printf("memory, %s: %.1f MB resident\n", when, (double)kb / 1024);
         (void)fflush(stdout);
 }
 
+/* ---- floors ---- */
+
+static void open_clients(struct bench *b, size_t count)
+{
+        for (unsigned int i = 0; i < count; i++) {
+                struct client *c = &b->clients[i];
+
+                c->bench = b;
+                c->pod = i;
+                c->conn = wire_open(b->wire);
+                c->conn->arg = c;
+                c->conn->on_data = wire_on_answer;
+                c->conn->on_answer = on_answer;
+        }
+}
+
+static void close_clients(struct bench *b)
+{
+        for (size_t i = 0; i < MAX_CLIENTS; i++)
+                b->clients[i].conn = wire_close(b->clients[i].conn);
+        for (size_t i = 0; i < b->watching; i++)
+                b->watchers[i].conn = wire_close(b->watchers[i].conn);
+        b->watching = 0;
+}
+
+static void measure_bare_http(struct bench *b)
+{
+        struct floor_server server = floor_http(b->config->pki_dir, FLOOR_BODY);
+        struct wire *own = b->wire;
+
+        b->wire = wire_new(b->config->pki_dir, "127.0.0.1", server.port);
+        open_clients(b, MAX_CLIENTS);
+        measure_patches(b, "floor: libmicrohttpd alone", MAX_CLIENTS, (uint64_t)server.pid);
+        close_clients(b);
+        b->wire = wire_free(b->wire);
+        b->wire = own;
+        floor_stop(&server);
+}
+
+static void on_bare_data(struct wire_conn *conn, const char *data, size_t len)
+{
+        struct watcher *w = conn->arg;
+
+        (void)data;
+        w->tail_len += len;
+        if (w->tail_len < FLOOR_BODY)
+                return;
+        w->tail_len = 0;
+        w->bench->seen++;
+        sample(w->bench, w->bench->mark_us);
+}
+
+static void bare_round(struct bench *b, const struct floor_server *server)
+{
+        b->seen = 0;
+        b->mark_us = ak_clock_monotonic_us();
+        if (write(server->control, "x", 1) != 1)
+                b->failures++;
+        while (b->seen < b->watching && ak_clock_monotonic_us() < b->mark_us + ROUND_US)
+                wire_poll(b->wire, 10);
+        b->failures += b->seen < b->watching;
+}
+
+static void measure_bare_fanout(struct bench *b, size_t count)
+{
+        struct floor_server server = floor_fanout(b->config->pki_dir, count, FLOOR_BODY);
+        struct wire *own = b->wire;
+        double cpu;
+
+        b->wire = wire_new(b->config->pki_dir, "127.0.0.1", server.port);
+        for (; b->watching < count; b->watching++) {
+                struct watcher *w = &b->watchers[b->watching];
+
+                *w = (struct watcher){.bench = b, .conn = wire_open(b->wire)};
+                w->conn->arg = w;
+                w->conn->on_data = on_bare_data;
+        }
+        bare_round(b, &server);
+        cpu = cpu_us((uint64_t)server.pid);
+        b->sample_count = 0;
+        for (uint64_t i = 0; i < b->config->rounds; i++)
+                bare_round(b, &server);
+        cpu = cpu_us((uint64_t)server.pid) - cpu;
+        report_delivery(b, "floor: a loop of sends", count);
+        (void)printf("   its processor time %.1f us for each\n", cpu / (double)(b->config->rounds * count));
+        close_clients(b);
+        b->wire = wire_free(b->wire);
+        b->wire = own;
+        floor_stop(&server);
+}
+
+static void measure_floors(struct bench *b)
+{
+        (void)printf("floor: %.0f writes to the disk per second, one after another\n",
+                     floor_syncs_per_second(b->config->pki_dir));
+        measure_bare_http(b);
+        measure_bare_fanout(b, b->config->watchers);
+}
+
 /* ---- all of it ---- */
 
 static void measure(struct bench *b)
 {
-        static const unsigned int clients[] = {1, 16, 64};
+        static const unsigned int clients[] = {1, 16, MAX_CLIENTS};
         const size_t watchers[] = {1, 100, MAX_WATCHERS};
         char when[64];
 
         report_memory(b, "empty");
-        send_node(&b->clients[0]);
-        while (!finished(b))
-                ;
+        create_node(b);
         create_pods(b, 0, MAX_CLIENTS);
         if (b->failures)
                 return;
         for (size_t i = 0; i < AK_ARRAY_SIZE(clients); i++)
-                measure_patches(b, clients[i]);
+                measure_patches(b, "patch", clients[i], b->config->pid);
         create_pods(b, MAX_CLIENTS, (unsigned int)b->config->pods);
         (void)snprintf(when, sizeof(when), "%llu pods and as many ports",
                        (unsigned long long)b->config->pods);
@@ -382,57 +493,57 @@ static void measure(struct bench *b)
         report_memory(b, "with the watchers");
 }
 
-static void open_clients(struct bench *b)
+static int find_server(struct bench *b)
 {
-        b->multi = curl_multi_init();
-        b->json = curl_slist_append(NULL, "Content-Type: application/json");
-        b->merge = curl_slist_append(NULL, "Content-Type: application/merge-patch+json");
-        b->samples = calloc(MAX_SAMPLES, sizeof(*b->samples));
-        if (!b->multi || !b->json || !b->merge || !b->samples)
-                exit(1);
-        (void)curl_multi_setopt(b->multi, CURLMOPT_MAXCONNECTS, (long)MAX_WATCHERS + MAX_CLIENTS);
-        for (unsigned int i = 0; i < MAX_CLIENTS; i++)
-                b->clients[i] = (struct client){.bench = b, .easy = new_easy(b), .pod = i};
+        struct ak_kubeconfig kube = {0};
+        char path[400], error[AK_KUBECONFIG_ERROR_SIZE] = "";
+        int rc;
+
+        (void)snprintf(path, sizeof(path), "%s/admin.kubeconfig", b->config->pki_dir);
+        rc = ak_kubeconfig_load(&kube, path, NULL, error);
+        if (rc == 0 && sscanf(kube.server, "https://%255[^:]:%7[0-9]", b->host, b->port) != 2) {
+                (void)snprintf(error, sizeof(error), "%s: the server is no https://HOST:PORT", path);
+                rc = -EINVAL;
+        }
+        if (rc < 0)
+                (void)fprintf(stderr, "bench-api: %s\n", error);
+        ak_kubeconfig_deinit(&kube);
+        return rc;
 }
 
-static void close_clients(struct bench *b)
+static int run_bench(struct bench *b)
 {
-        for (size_t i = 0; i < MAX_CLIENTS; i++)
-                curl_easy_cleanup(b->clients[i].easy);
-        for (size_t i = 0; i < b->watching; i++) {
-                (void)curl_multi_remove_handle(b->multi, b->watchers[i].easy);
-                curl_easy_cleanup(b->watchers[i].easy);
-        }
-        (void)curl_multi_cleanup(b->multi);
-        curl_slist_free_all(b->json);
-        curl_slist_free_all(b->merge);
-        free(b->samples);
-        ak_kubeconfig_deinit(&b->kube);
+        const struct rlimit files = {.rlim_cur = 4096, .rlim_max = 4096};
+
+        if (!b->samples || find_server(b) < 0)
+                return 2;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+        measure_floors(b);
+        b->wire = wire_new(b->config->pki_dir, b->host, b->port);
+        open_clients(b, MAX_CLIENTS);
+        measure(b);
+        if (b->failures)
+                (void)fprintf(stderr, "bench-api: %zu failures\n", b->failures);
+        close_clients(b);
+        b->wire = wire_free(b->wire);
+        return b->failures ? 1 : 0;
 }
 
 int main(int argc, char **argv)
 {
-        static struct bench b;
+        struct bench *b = calloc(1, sizeof(*b));
         struct config config = {0};
-        struct rlimit files = {.rlim_cur = 4096, .rlim_max = 4096};
-        char path[400], error[AK_KUBECONFIG_ERROR_SIZE] = "";
-        int rc = ak_options_load(&program, argc, argv, &config, NULL);
+        int rc = b ? ak_options_load(&program, argc, argv, &config, NULL) : -ENOMEM;
 
-        if (rc != 0)
-                return rc < 0 ? 2 : 0;
-        b.config = &config;
-        (void)snprintf(path, sizeof(path), "%s/admin.kubeconfig", config.pki_dir);
-        if (ak_kubeconfig_load(&b.kube, path, NULL, error) < 0) {
-                (void)fprintf(stderr, "bench-api: %s\n", error);
-                return 2;
+        if (rc == 0) {
+                b->config = &config;
+                b->samples = calloc(MAX_SAMPLES, sizeof(*b->samples));
+                rc = run_bench(b);
+                free(b->samples);
+                ak_options_deinit(&program, &config);
+        } else {
+                rc = rc < 0 ? 2 : 0;
         }
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-        (void)curl_global_init(CURL_GLOBAL_ALL);
-        open_clients(&b);
-        measure(&b);
-        if (b.failures)
-                (void)fprintf(stderr, "bench-api: %zu requests failed\n", b.failures);
-        close_clients(&b);
-        ak_options_deinit(&program, &config);
-        return b.failures ? 1 : 0;
+        free(b);
+        return rc;
 }

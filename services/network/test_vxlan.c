@@ -145,11 +145,16 @@ static int obey(struct node *n, const struct command *c, struct answer *a)
         struct vpc_backend *b = n->backend;
         int r = -EINVAL;
 
+        if (c->verb == START)
+                return start_node(n, c->number, a);
+        if (c->verb == START_OVN)
+                return start_ovn(n, c->number, a);
+        if (!b && c->verb != TEARDOWN)
+                return -ENODEV;
         switch (c->verb) {
         case START:
-                return start_node(n, c->number, a);
         case START_OVN:
-                return start_ovn(n, c->number, a);
+                break; /* above */
         case PREPARE:
                 r = b->ops->prepare(b, &c->spec, &a->prepared, &error);
                 break;

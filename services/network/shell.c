@@ -16,8 +16,10 @@
 #include "libcommon/clock.h"
 #include "libcommon/journal.h"
 #include "libcommon/log.h"
+#include "libcommon/telemetry.h"
 #include "services/network/core.h"
 #include "services/network/label.h"
+#include "services/network/metrics.h"
 #include "services/network/workers.h"
 
 #define MAX_TRACES 65536
@@ -31,6 +33,8 @@ struct net_shell {
         struct ak_bus *bus;
         struct vpc_backend *backend;
         struct net_workers *workers;
+        struct ak_telemetry *telemetry;
+        struct net_metrics metrics;
         zhashx_t *traces; /* "<pod uid>/<port id>" -> traceparent of the last wish */
         struct ak_ratelimit bad_messages;
 };
@@ -57,6 +61,12 @@ static void log_port(const struct ak_port_status *p, const char *trace)
                trace && trace[0] ? trace : NULL, NULL);
 }
 
+static void publish_failed(struct net_shell *s, const char *topic, int r)
+{
+        ak_telemetry_publish_failed(s->telemetry);
+        ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-r), NULL);
+}
+
 static void publish(struct net_shell *s, const struct ak_message *m, bool retain)
 {
         AK_AUTOFREE uint8_t *body = NULL;
@@ -69,7 +79,7 @@ static void publish(struct net_shell *s, const struct ak_message *m, bool retain
         if (r == 0)
                 r = ak_bus_publish(s->bus, topic, trace ? trace : "", body, len, retain);
         if (r < 0)
-                ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-r), NULL);
+                publish_failed(s, topic, r);
         log_port(&m->port_status, trace);
 }
 
@@ -150,6 +160,7 @@ static void set_peers(struct net_shell *s, struct net_action *a)
 
 static void carry_out(struct net_shell *s, struct net_action *a)
 {
+        ak_telemetry_action(s->telemetry, net_metrics_action_name(a->type));
         switch (a->type) {
         case NET_ACTION_PUBLISH:
                 publish(s, a->publish.message, a->publish.retain);
@@ -190,14 +201,37 @@ static void step(struct net_shell *s, const struct net_event *event)
         for (size_t i = 0; i < actions.count; i++)
                 carry_out(s, &actions.items[i]);
         net_actions_clear(&actions);
+        ak_telemetry_event(s->telemetry, net_metrics_event_name(event->type),
+                           ak_clock_monotonic_us() - now_us);
 }
 
 /* ------------------------------------------------------------------ events */
+
+/* Preparing and releasing are steps of a NIC, told with the trace of the wish that they serve. */
+static void tell_step(struct net_shell *s, const struct net_job *job)
+{
+        const struct net_port_key *key = job->spec ? &job->spec->key : &job->key;
+        struct ak_step step = {.name = job->type == NET_JOB_PREPARE ? "port" : "release",
+                               .pod = key->pod_uid,
+                               .port = key->port_id,
+                               .took_us = job->took_us,
+                               .failure = job->error < 0 ? job->text.reason : NULL};
+        char topic_key[2 * AK_UUID_SIZE];
+
+        net_metrics_job(&s->metrics, job);
+        if (job->type != NET_JOB_PREPARE && job->type != NET_JOB_RELEASE)
+                return;
+        (void)snprintf(topic_key, sizeof(topic_key), "%s/%s", key->pod_uid, key->port_id);
+        step.trace = zhashx_lookup(s->traces, topic_key);
+        ak_telemetry_step(s->telemetry, &step);
+}
 
 static void on_done(void *arg, struct net_job *job)
 {
         struct net_shell *s = arg;
         struct net_event event = {0};
+
+        tell_step(s, job);
 
         if (job->error < 0)
                 ak_log(AK_LOG_WARN, "backend_failed", "port",
@@ -235,10 +269,12 @@ static void handle_backend_event(struct net_shell *s, const struct vpc_event *e)
 
         if (e->type == VPC_EVENT_RESYNC) {
                 ak_log(AK_LOG_WARN, "kernel_events_lost", "remedy", "inventory", NULL);
+                net_metrics_loss(&s->metrics, "kernel_event");
                 run_job(s, net_job_new(NET_JOB_INVENTORY, ""), NET_JOB_INVENTORY, 0);
                 return;
         }
         ak_log(AK_LOG_WARN, losses[e->type].log, "id", e->id, NULL);
+        net_metrics_loss(&s->metrics, net_metrics_event_name(losses[e->type].type));
         event.type = losses[e->type].type;
         memcpy(event.port_id, e->id, sizeof(event.port_id)); /* shares its place with subnet_id */
         step(s, &event);
@@ -260,6 +296,7 @@ static void refused(struct net_shell *s, const struct ak_bus_frame *frame, const
 {
         uint32_t suppressed;
 
+        ak_telemetry_refused(s->telemetry, frame->publisher);
         if (ak_ratelimit_pass(&s->bad_messages, ak_clock_monotonic_us(), &suppressed))
                 ak_log(AK_LOG_WARN, "message_refused", "publisher", frame->publisher, "topic", frame->topic,
                        "error", error, "suppressed", AK_FMT("%u", suppressed), NULL);
@@ -449,6 +486,26 @@ static int make_base(struct net_shell *s, const struct net_options *o)
         return find_node(o, s->node);
 }
 
+static void collect(void *arg)
+{
+        struct net_shell *s = arg;
+
+        ak_metric_set(s->metrics.ports, NULL, (double)net_core_port_count(s->core));
+        ak_metric_set(s->metrics.queued, AK_LABELS("workers"), (double)net_workers_waiting(s->workers));
+}
+
+static int make_telemetry(struct net_shell *s, const struct net_options *o)
+{
+        struct ak_telemetry_options options = {.service = "network", .node = s->node, .metrics = o->metrics};
+
+        if (ak_telemetry_new(&s->telemetry, s->loop, &options) < 0)
+                return 1;
+        net_metrics_init(&s->metrics, ak_telemetry_metrics(s->telemetry));
+        (void)ak_metrics_on_collect(ak_telemetry_metrics(s->telemetry), collect, s);
+        ak_telemetry_bus(s->telemetry, s->bus);
+        return 0;
+}
+
 static int make_parts(struct net_shell *s, const struct net_options *o)
 {
         int code = make_base(s, o);
@@ -462,6 +519,8 @@ static int make_parts(struct net_shell *s, const struct net_options *o)
         if (code == 0 &&
             net_workers_new(&s->workers, s->loop, s->backend, (size_t)o->workers, on_done, s) < 0)
                 code = complain(1, NULL, "out of memory");
+        if (code == 0)
+                code = make_telemetry(s, o);
         if (code == 0)
                 code = watch_fds(s);
         if (code == 0)
@@ -496,6 +555,7 @@ struct net_shell *net_shell_free(struct net_shell *s)
         if (!s)
                 return NULL;
         net_workers_free(s->workers);
+        ak_telemetry_free(s->telemetry);
         ak_bus_free(s->bus);
         zloop_destroy(&s->loop);
         vpc_backend_free(s->backend);

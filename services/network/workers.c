@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "libcommon/clock.h"
+
 struct worker {
         struct net_workers *pool;
         zactor_t *actor;
@@ -47,6 +49,8 @@ struct net_job *net_job_free(struct net_job *job)
 
 static void run(struct vpc_backend *b, struct net_job *job)
 {
+        uint64_t start_us = ak_clock_monotonic_us();
+
         switch (job->type) {
         case NET_JOB_PREPARE:
                 job->error = b->ops->prepare(b, job->spec, &job->prepared, &job->text);
@@ -64,6 +68,7 @@ static void run(struct vpc_backend *b, struct net_job *job)
                 job->error = b->ops->inventory(b, &job->inventory, &job->text);
                 break;
         }
+        job->took_us = ak_clock_monotonic_us() - start_us;
 }
 
 /* A frame holds a pointer to a job, or is the actor's "$TERM". */
@@ -152,6 +157,11 @@ static int on_answer(zloop_t *loop, zsock_t *reader, void *arg)
         dispatch(w);
         w->on_done(w->arg, job);
         return 0;
+}
+
+size_t net_workers_waiting(const struct net_workers *w)
+{
+        return zlistx_size(w->waiting);
 }
 
 int net_workers_run(struct net_workers *w, struct net_job *job)

@@ -21,6 +21,7 @@ struct net_job {
         struct ak_message *peers;   /* PEERS: subnet.peers */
         /* the answer */
         int error;
+        uint64_t took_us;
         struct net_error text;
         struct net_prepared prepared;
         struct vpc_inventory inventory;
@@ -36,5 +37,7 @@ int net_workers_new(struct net_workers **out, zloop_t *loop, struct vpc_backend 
                     void (*on_done)(void *arg, struct net_job *job), void *arg);
 /* Waits for the calls under way; jobs that wait are dropped. */
 struct net_workers *net_workers_free(struct net_workers *workers);
+/* Jobs that wait for a worker. */
+size_t net_workers_waiting(const struct net_workers *workers);
 /* Takes the job. -ENOMEM: not taken. */
 int net_workers_run(struct net_workers *workers, struct net_job *job);

@@ -22,6 +22,7 @@ struct ctl_command {
 int ctl_tap_main(int argc, char **argv);
 int ctl_record_main(int argc, char **argv);
 int ctl_show_main(int argc, char **argv);
+int ctl_stats_main(int argc, char **argv);
 int ctl_replay_main(int argc, char **argv);
 int ctl_console_main(int argc, char **argv);
 int ctl_nic_main(int argc, char **argv);

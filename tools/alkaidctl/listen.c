@@ -6,14 +6,35 @@
 #include <unistd.h>
 
 #include "libcommon/cleanup.h"
+#include "libcommon/clock.h"
 #include "proto/proto.h"
 #include "tools/alkaidctl/command.h"
+
+#define MAX_BUSES 64
+
+struct listener;
+
+/* One node's bus. */
+struct ear {
+        struct listener *listener;
+        char node[256];
+        struct ak_bus *bus;
+};
 
 struct listener {
         const struct ctl_listen *options;
         zloop_t *loop;
         bool done;
+        struct ear ears[MAX_BUSES];
+        size_t count;
 };
+
+void ctl_host_name(char *out, size_t size)
+{
+        if (gethostname(out, size) < 0)
+                (void)snprintf(out, size, "localhost");
+        out[size - 1] = '\0';
+}
 
 static int on_end(zloop_t *loop, int timer, void *arg)
 {
@@ -23,15 +44,34 @@ static int on_end(zloop_t *loop, int timer, void *arg)
         return -1;
 }
 
-/* A handler of the bus cannot end the loop, a timer can. */
-static void on_message(void *arg, const struct ak_bus_frame *frame)
+static int on_interval(zloop_t *loop, int timer, void *arg)
 {
         struct listener *l = arg;
 
-        if (l->done || l->options->on_message(l->options->arg, frame) == 0)
+        (void)loop;
+        (void)timer;
+        return l->options->on_interval(l->options->arg) == 0 ? 0 : -1;
+}
+
+/* A handler of the bus cannot end the loop, a timer can. */
+static void on_message(void *arg, const struct ak_bus_frame *frame)
+{
+        struct ear *ear = arg;
+        struct listener *l = ear->listener;
+
+        if (l->done || !l->options->on_message ||
+            l->options->on_message(l->options->arg, ear->node, frame) == 0)
                 return;
         l->done = true;
         zloop_timer(l->loop, 1, 1, on_end, NULL);
+}
+
+static void on_tap(void *arg, const struct ak_bus_frame *frame, bool outgoing)
+{
+        struct ear *ear = arg;
+
+        if (!outgoing && ear->listener->options->stats)
+                ctl_stats_take(ear->listener->options->stats, frame, ak_clock_realtime_us());
 }
 
 static bool wanted(const struct ak_strlist *types, const char *type)
@@ -42,11 +82,9 @@ static bool wanted(const struct ak_strlist *types, const char *type)
         return types->count == 0;
 }
 
-/* Each type from the service that publishes it. Returns how many, or a negative errno. */
+/* Each type from the service that publishes it. */
 static int subscribe(struct ak_bus *bus, const struct ak_strlist *types)
 {
-        int count = 0;
-
         for (int i = 0; i < AK_MESSAGE_TYPE_COUNT; i++) {
                 const struct ak_message_info *info = ak_message_info((enum ak_message_type)i);
                 char prefix[AK_BUS_TOPIC_MAX + 1];
@@ -56,9 +94,8 @@ static int subscribe(struct ak_bus *bus, const struct ak_strlist *types)
                 int r = ak_bus_subscribe(bus, info->publisher, prefix);
                 if (r < 0)
                         return r;
-                count++;
         }
-        return count;
+        return 0;
 }
 
 static int refuse_types(const struct ctl_listen *options)
@@ -73,25 +110,71 @@ static int refuse_types(const struct ctl_listen *options)
         return CTL_OK;
 }
 
-static int run(const struct ctl_listen *options, zloop_t *loop)
+/* Splits NODE=DIR; a directory that has a = in it is written NODE=DIR, too. */
+static const char *name_ear(struct ear *ear, const char *where)
 {
-        AK_CLEANUP(ak_bus_freep) struct ak_bus *bus = NULL;
-        struct listener listener = {.options = options, .loop = loop};
-        const struct ak_bus_options bus_options = {.dir = options->bus_dir};
-        const struct ak_bus_handler handler = {.on_message = on_message, .arg = &listener};
+        const char *equals = strchr(where, '=');
+        size_t len = equals ? (size_t)(equals - where) : 0;
 
-        if (access(options->bus_dir, X_OK) < 0)
-                return ctl_fail(CTL_UNREACHABLE, options->command, "bus directory %s: %s (see --bus-dir)",
-                                options->bus_dir, strerror(errno));
-        int r = ak_bus_new(&bus, loop, &bus_options, &handler);
+        if (!equals || len == 0 || len >= sizeof(ear->node) || memchr(where, '/', len)) {
+                ctl_host_name(ear->node, sizeof(ear->node));
+                return where;
+        }
+        memcpy(ear->node, where, len);
+        ear->node[len] = '\0';
+        return equals + 1;
+}
+
+static int open_ear(struct listener *l, const char *where)
+{
+        const struct ctl_listen *o = l->options;
+        struct ear *ear = &l->ears[l->count];
+        const char *dir = name_ear(ear, where);
+        const struct ak_bus_options options = {.dir = dir, .hwm = CTL_LISTEN_QUEUE, .passive = true};
+        const struct ak_bus_handler handler = {.on_message = on_message, .on_tap = on_tap, .arg = ear};
+
+        if (o->node && strcmp(o->node, ear->node) != 0)
+                return CTL_OK;
+        if (access(dir, X_OK) < 0)
+                return ctl_fail(CTL_UNREACHABLE, o->command, "bus directory %s: %s (see --bus-dir)", dir,
+                                strerror(errno));
+        ear->listener = l;
+        l->count++;
+        int r = ak_bus_new(&ear->bus, l->loop, &options, &handler);
         if (r >= 0)
-                r = subscribe(bus, options->types);
-        if (r < 0)
-                return ctl_fail(CTL_UNREACHABLE, options->command, "bus in %s: %s", options->bus_dir,
-                                strerror(-r));
-        if (options->duration_us > 0)
-                zloop_timer(loop, (size_t)(options->duration_us / 1000) + 1, 1, on_end, NULL);
-        zloop_start(loop);
+                r = subscribe(ear->bus, o->types);
+        return r < 0 ? ctl_fail(CTL_UNREACHABLE, o->command, "bus in %s: %s", dir, strerror(-r)) : CTL_OK;
+}
+
+static int open_ears(struct listener *l)
+{
+        const struct ctl_listen *o = l->options;
+
+        if (o->bus_dirs->count > MAX_BUSES)
+                return ctl_fail(CTL_USAGE, o->command, "more than %d of --bus-dir", MAX_BUSES);
+        for (size_t i = 0; i < o->bus_dirs->count; i++) {
+                int code = open_ear(l, o->bus_dirs->items[i]);
+                if (code != CTL_OK)
+                        return code;
+        }
+        if (l->count == 0)
+                return ctl_fail(CTL_USAGE, o->command,
+                                "none of --bus-dir is of node '%s' (NODE=DIR names it)", o->node);
+        return CTL_OK;
+}
+
+static int run(struct listener *l)
+{
+        const struct ctl_listen *o = l->options;
+        int code = open_ears(l);
+
+        if (code != CTL_OK)
+                return code;
+        if (o->duration_us > 0)
+                zloop_timer(l->loop, (size_t)(o->duration_us / 1000) + 1, 1, on_end, NULL);
+        if (o->interval_us > 0)
+                zloop_timer(l->loop, (size_t)(o->interval_us / 1000) + 1, 0, on_interval, l);
+        zloop_start(l->loop);
         return CTL_OK;
 }
 
@@ -101,8 +184,15 @@ int ctl_listen(const struct ctl_listen *options)
 
         if (code != CTL_OK)
                 return code;
-        zloop_t *loop = zloop_new();
-        code = run(options, loop);
-        zloop_destroy(&loop);
+        struct listener *l = calloc(1, sizeof(*l));
+        if (!l)
+                return ctl_fail(CTL_FAILED, options->command, "out of memory");
+        l->options = options;
+        l->loop = zloop_new();
+        code = run(l);
+        for (size_t i = 0; i < l->count; i++)
+                ak_bus_free(l->ears[i].bus);
+        zloop_destroy(&l->loop);
+        free(l);
         return code;
 }

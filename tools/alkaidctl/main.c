@@ -9,7 +9,8 @@
 static const struct ctl_command commands[] = {
     {"tap", "show what is said on the node's bus, live", ctl_tap_main},
     {"record", "write what is said on the bus to a capture file", ctl_record_main},
-    {"show", "print a capture file", ctl_show_main},
+    {"show", "print capture files", ctl_show_main},
+    {"stats", "rates, losses and ages on the node's bus", ctl_stats_main},
     {"replay", "feed a journal or a capture to a service's core, offline", ctl_replay_main},
     {"console", "attach the terminal to a VM's serial console", ctl_console_main},
     {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},

@@ -79,13 +79,16 @@ static void watcher(zsock_t *pipe, void *arg AK_UNUSED)
 
 struct heard {
         int count, limit;
+        const char *node; /* expected; NULL = any */
         bool port_1, port_2, vm;
 };
 
-static int hear(void *arg, const struct ak_bus_frame *frame)
+static int hear(void *arg, const char *node, const struct ak_bus_frame *frame)
 {
         struct heard *h = arg;
 
+        if (h->node)
+                assert_string_equal(node, h->node);
         assert_string_equal(frame->publisher, "watcher");
         h->port_1 |= strcmp(frame->topic, "nic.diff/pod-1/port-1") == 0;
         h->port_2 |= strcmp(frame->topic, "nic.diff/pod-1/port-2") == 0;
@@ -95,7 +98,9 @@ static int hear(void *arg, const struct ak_bus_frame *frame)
 
 static int listen_for(struct heard *h, const struct ak_strlist *types, const char *where, uint64_t us)
 {
-        return ctl_listen(&(struct ctl_listen){.bus_dir = where,
+        char *dirs[] = {(char *)(uintptr_t)where, NULL};
+
+        return ctl_listen(&(struct ctl_listen){.bus_dirs = &(struct ak_strlist){dirs, 1},
                                                .types = types,
                                                .duration_us = us,
                                                .on_message = hear,
@@ -133,6 +138,60 @@ static void test_nobody_speaks(void **state AK_UNUSED)
         assert_int_equal(h.count, 0);
 }
 
+/* Each bus under the name of its node; one is left out. */
+static void test_several_nodes(void **state AK_UNUSED)
+{
+        zactor_t *service = zactor_new(watcher, NULL);
+        AK_CLEANUP(ctl_stats_freep) struct ctl_stats *stats = NULL;
+        char named[64];
+        char *dirs[] = {"other=/nonexistent", named, NULL};
+        struct heard h = {.limit = 3, .node = "mine"};
+
+        (void)snprintf(named, sizeof(named), "mine=%s", dir);
+        assert_int_equal(ctl_stats_new(&stats), 0);
+        struct ctl_listen options = {.bus_dirs = &(struct ak_strlist){dirs, 2},
+                                     .types = &(struct ak_strlist){0},
+                                     .node = "mine",
+                                     .duration_us = 20000000,
+                                     .on_message = hear,
+                                     .stats = stats,
+                                     .arg = &h,
+                                     .command = "test"};
+        assert_int_equal(ctl_listen(&options), CTL_OK);
+        assert_int_equal(h.count, 3);
+        assert_int_equal(ctl_stats_lost(stats), 0);
+        size_t rows = 0;
+        assert_string_equal(ctl_stats_rows(stats, &rows)->publisher, "watcher");
+        assert_true(rows >= 2);
+        options.node = "nowhere";
+        assert_int_equal(ctl_listen(&options), CTL_USAGE);
+        options.node = NULL;
+        assert_int_equal(ctl_listen(&options), CTL_UNREACHABLE);
+        zactor_destroy(&service);
+}
+
+static int second_time(void *arg)
+{
+        int *n = arg;
+
+        return ++*n == 2;
+}
+
+static void test_interval(void **state AK_UNUSED)
+{
+        char *dirs[] = {dir, NULL};
+        int n = 0;
+
+        assert_int_equal(ctl_listen(&(struct ctl_listen){.bus_dirs = &(struct ak_strlist){dirs, 1},
+                                                         .types = &(struct ak_strlist){0},
+                                                         .interval_us = 10000,
+                                                         .on_interval = second_time,
+                                                         .arg = &n,
+                                                         .command = "test"}),
+                         CTL_OK);
+        assert_int_equal(n, 2);
+}
+
 static void test_refusals(void **state AK_UNUSED)
 {
         char *types[] = {"nic.later", NULL};
@@ -145,10 +204,9 @@ static void test_refusals(void **state AK_UNUSED)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_hears_all),
-            cmocka_unit_test(test_hears_a_type),
-            cmocka_unit_test(test_nobody_speaks),
-            cmocka_unit_test(test_refusals),
+            cmocka_unit_test(test_hears_all),     cmocka_unit_test(test_hears_a_type),
+            cmocka_unit_test(test_nobody_speaks), cmocka_unit_test(test_several_nodes),
+            cmocka_unit_test(test_interval),      cmocka_unit_test(test_refusals),
         };
         zsys_init();
         return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -256,7 +256,7 @@ static void test_capture(void **state)
         struct ctl_replay_result result;
         char error[CTL_ERROR_SIZE];
 
-        assert_int_equal(ctl_capture_writer_new(&w, f->path, false), 0);
+        assert_int_equal(ctl_capture_writer_new(&w, f->path, false, &(struct ctl_capture_header){0}), 0);
         assert_int_equal(ctl_capture_write(w, &e, (const uint8_t *)"ab", 2), 0);
         (void)snprintf(e.topic, sizeof(e.topic), "other");
         assert_int_equal(ctl_capture_write(w, &e, (const uint8_t *)"ab", 2), 0);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "libcommon/clock.h"
 #include "proto/proto.h"
@@ -12,7 +13,7 @@
 
 struct ctl_view {
         struct ctl_filter filter; /* borrows from the caller */
-        bool json;
+        struct ctl_view_options options;
         zhash_t *names; /* pod UID -> "namespace/name" */
 };
 
@@ -24,14 +25,15 @@ static zhash_t *new_names(void)
         return names;
 }
 
-int ctl_view_new(struct ctl_view **out, const struct ctl_filter *filter, bool json)
+int ctl_view_new(struct ctl_view **out, const struct ctl_filter *filter,
+                 const struct ctl_view_options *options)
 {
         struct ctl_view *v = calloc(1, sizeof(*v));
 
         if (!v)
                 return -ENOMEM;
         v->filter = *filter;
-        v->json = json;
+        v->options = *options;
         v->names = new_names();
         *out = v;
         return 0;
@@ -120,31 +122,39 @@ static bool takes_message(struct ctl_view *v, const json_t *message)
         return takes_pod(v, message);
 }
 
-bool ctl_view_takes(struct ctl_view *v, const struct ak_bus_frame *frame)
+static bool takes_heard(const struct ctl_filter *f, const struct ctl_heard *heard)
+{
+        if (f->node && strcmp(f->node, heard->node) != 0)
+                return false;
+        return heard->received_us >= f->since_us && (f->until_us == 0 || heard->received_us < f->until_us);
+}
+
+bool ctl_view_takes(struct ctl_view *v, const struct ak_bus_frame *frame, const struct ctl_heard *heard)
 {
         char error[AK_SCHEMA_ERROR_SIZE];
         json_t *message = decode(frame, error);
 
         learn(v, message);
         bool takes = takes_type(&v->filter, frame->topic) && !(v->filter.live_only && frame->replayed) &&
-                     takes_message(v, message);
+                     takes_heard(&v->filter, heard) && takes_message(v, message);
         json_decref(message);
         return takes;
 }
 
 /* ------------------------------------------------------------------ one line */
 
-json_t *ctl_view_json(const struct ak_bus_frame *frame, uint64_t received_us)
+json_t *ctl_view_json(const struct ak_bus_frame *frame, const struct ctl_heard *heard)
 {
         char time[AK_RFC3339_SIZE], error[AK_SCHEMA_ERROR_SIZE];
         json_t *message = decode(frame, error);
-        json_t *out = json_pack(
-            "{s:s, s:s, s:s, s:o, s:I, s:I, s:b, s:s*}", "time", "", "publisher", frame->publisher, "topic",
-            frame->topic, "epoch", json_sprintf("%016llx", (unsigned long long)frame->epoch), "seq",
-            (json_int_t)frame->seq, "sent_us", (json_int_t)frame->sent_us, "replayed", frame->replayed,
-            "trace", frame->trace && *frame->trace ? frame->trace : NULL);
+        json_t *out =
+            json_pack("{s:s, s:s*, s:s, s:s, s:o, s:I, s:I, s:b, s:s*}", "time", "", "node",
+                      *heard->node ? heard->node : NULL, "publisher", frame->publisher, "topic", frame->topic,
+                      "epoch", json_sprintf("%016llx", (unsigned long long)frame->epoch), "seq",
+                      (json_int_t)frame->seq, "sent_us", (json_int_t)frame->sent_us, "replayed",
+                      frame->replayed, "trace", frame->trace && *frame->trace ? frame->trace : NULL);
 
-        ak_rfc3339_format(received_us, true, time);
+        ak_rfc3339_format(heard->received_us, true, time);
         json_object_set_new(out, "time", json_string(time));
         if (message)
                 json_object_set_new(out, "message", message);
@@ -210,39 +220,99 @@ static void print_fields(json_t *message, FILE *out)
         }
 }
 
-static void show_text(struct ctl_view *v, const struct ak_bus_frame *frame, uint64_t received_us, FILE *out)
+/* ------------------------------------------------------------------ colours */
+
+#define PLAIN "\033[0m"
+
+bool ctl_view_wants_color(const char *when, FILE *out)
+{
+        const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+        if (strcmp(when, "auto") != 0)
+                return strcmp(when, "always") == 0;
+        return isatty(fileno(out)) == 1 && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+}
+
+/* What has gone well, what has not, and what is under way. */
+static const char *color_of_state(const char *state)
+{
+        static const struct {
+                const char *state, *color;
+        } colors[] = {
+            {"ready", "\033[32m"}, {"running", "\033[32m"}, {"failed", "\033[31m"},  {"crashed", "\033[31m"},
+            {"absent", "\033[2m"}, {"detached", "\033[2m"}, {"released", "\033[2m"}, {"shutoff", "\033[2m"},
+        };
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(colors); i++)
+                if (strcmp(state, colors[i].state) == 0)
+                        return colors[i].color;
+        return "\033[33m";
+}
+
+static void paint(const struct ctl_view *v, const char *color, FILE *out)
+{
+        if (v->options.color)
+                (void)fputs(color, out);
+}
+
+static void print_painted(const struct ctl_view *v, const char *color, const char *text, int width, FILE *out)
+{
+        paint(v, color, out);
+        print_column(text, width, out);
+        paint(v, PLAIN, out);
+}
+
+static void show_message(struct ctl_view *v, json_t *message, FILE *out)
+{
+        print_painted(v, "\033[36m", text_of(message, "type"), 11, out);
+        print_column(pod_of(v, message), 20, out);
+        print_painted(v, "\033[1m", text_of(message, "nic"), 6, out);
+        print_painted(v, color_of_state(state_of(message)), state_of(message), 10, out);
+        print_fields(message, out);
+}
+
+static void show_unreadable(const struct ctl_view *v, const struct ak_bus_frame *frame, const char *error,
+                            FILE *out)
+{
+        json_t *topic = json_string(frame->topic);
+
+        print_value(topic, out);
+        paint(v, "\033[31m", out);
+        (void)fprintf(out, " from=%s bytes=%zu error=\"%s\"", frame->publisher, frame->body_len, error);
+        paint(v, PLAIN, out);
+        json_decref(topic);
+}
+
+static void show_text(struct ctl_view *v, const struct ak_bus_frame *frame, const struct ctl_heard *heard,
+                      FILE *out)
 {
         char time[AK_RFC3339_SIZE], error[AK_SCHEMA_ERROR_SIZE];
         json_t *message = decode(frame, error);
-        json_t *topic = json_string(frame->topic);
 
-        ak_rfc3339_format(received_us, true, time);
+        ak_rfc3339_format(heard->received_us, true, time);
+        paint(v, "\033[2m", out);
         (void)fprintf(out, "%s %c ", time, frame->replayed ? '=' : '*');
-        if (message) {
-                print_column(text_of(message, "type"), 11, out);
-                print_column(pod_of(v, message), 20, out);
-                print_column(text_of(message, "nic"), 6, out);
-                print_column(state_of(message), 10, out);
-                print_fields(message, out);
-        } else {
-                print_value(topic, out);
-                (void)fprintf(out, " from=%s bytes=%zu error=\"%s\"", frame->publisher, frame->body_len,
-                              error);
-        }
+        paint(v, PLAIN, out);
+        if (v->options.nodes)
+                print_painted(v, "\033[35m", heard->node, 12, out);
+        if (message)
+                show_message(v, message, out);
+        else
+                show_unreadable(v, frame, error, out);
         (void)fputc('\n', out);
-        json_decref(topic);
         json_decref(message);
 }
 
-void ctl_view_show(struct ctl_view *v, const struct ak_bus_frame *frame, uint64_t received_us, FILE *out)
+void ctl_view_show(struct ctl_view *v, const struct ak_bus_frame *frame, const struct ctl_heard *heard,
+                   FILE *out)
 {
-        if (v->json) {
-                json_t *line = ctl_view_json(frame, received_us);
+        if (v->options.json) {
+                json_t *line = ctl_view_json(frame, heard);
                 (void)json_dumpf(line, out, JSON_COMPACT);
                 (void)fputc('\n', out);
                 json_decref(line);
         } else {
-                show_text(v, frame, received_us, out);
+                show_text(v, frame, heard, out);
         }
         (void)fflush(out);
 }

@@ -100,6 +100,10 @@ static const struct ak_option options[] = {
      .type = AK_OPT_STRING,
      .offset = AT(journal),
      .help = "file in which what the core saw and decided is recorded, for replay"},
+    {.name = "metrics",
+     .type = AK_OPT_STRING,
+     .offset = AT(metrics),
+     .help = "where Prometheus finds /metrics: ADDRESS:PORT or unix:/PATH (default: nowhere)"},
 };
 
 const struct ak_program hv_program = {

@@ -117,6 +117,16 @@ int hv_queue_pop(struct hv_queue *queue, struct hv_event *out)
         return 1;
 }
 
+size_t hv_queue_count(struct hv_queue *queue)
+{
+        size_t count;
+
+        (void)pthread_mutex_lock(&queue->lock);
+        count = queue->count;
+        (void)pthread_mutex_unlock(&queue->lock);
+        return count;
+}
+
 bool hv_queue_overflowed(struct hv_queue *queue)
 {
         bool overflowed;

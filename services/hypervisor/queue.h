@@ -21,5 +21,7 @@ void hv_queue_push(struct hv_queue *queue, struct hv_event *event);
 void hv_queue_push_copy(void *queue, const struct hv_event *event);
 /* 1 and *out (to be deinitialised), or 0. */
 int hv_queue_pop(struct hv_queue *queue, struct hv_event *out);
+/* Events that wait. */
+size_t hv_queue_count(struct hv_queue *queue);
 /* Were events dropped since the last call? */
 bool hv_queue_overflowed(struct hv_queue *queue);

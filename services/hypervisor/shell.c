@@ -18,14 +18,15 @@
 #include "libcommon/journal.h"
 #include "libcommon/log.h"
 #include "libcommon/netaddr.h"
+#include "libcommon/telemetry.h"
 #include "services/hypervisor/accel.h"
 #include "services/hypervisor/console.h"
 #include "services/hypervisor/images.h"
+#include "services/hypervisor/metrics.h"
 #include "services/hypervisor/queue.h"
 #include "services/hypervisor/workers.h"
 
-#define MAX_QUEUE  65536
-#define MAX_TRACES 65536
+#define MAX_QUEUE 65536
 
 struct hv_shell {
         char node[AK_LEN_NAME + 1];
@@ -42,13 +43,12 @@ struct hv_shell {
         struct hv_workers *workers;
         struct hv_images *images;
         struct hv_console *console;
-        zhashx_t *traces; /* "<pod uid>[/<port id>]" -> traceparent of the last wish */
+        struct ak_telemetry *telemetry;
+        struct hv_metrics *metrics;
         struct ak_ratelimit bad_messages;
 };
 
 static void step(struct hv_shell *s, const struct hv_event *event);
-
-/* ------------------------------------------------------------------ traces */
 
 /* "nic.diff/<pod>/<port>" -> "<pod>/<port>" */
 static const char *key_of(const char *topic)
@@ -56,12 +56,6 @@ static const char *key_of(const char *topic)
         const char *slash = strchr(topic, '/');
 
         return slash ? slash + 1 : "";
-}
-
-static void remember_trace(struct hv_shell *s, const char *topic, const char *trace)
-{
-        if (trace[0] && zhashx_size(s->traces) < MAX_TRACES)
-                zhashx_update(s->traces, key_of(topic), (void *)trace);
 }
 
 /* ------------------------------------------------------------------ actions */
@@ -82,10 +76,11 @@ static bool is_over(enum ak_vm_phase phase)
                phase == AK_VM_PHASE_FAILED;
 }
 
-static void note_published(struct hv_shell *s, const struct ak_message *m)
+static void note_published(struct hv_shell *s, const char *topic, const struct ak_message *m)
 {
         if (m->type == ak_message_nic_status) {
                 log_nic(&m->nic_status);
+                hv_metrics_nic(s->metrics, key_of(topic), &m->nic_status);
         } else if (m->type == ak_message_vm_status) {
                 const struct ak_vm_status *v = &m->vm_status;
 
@@ -101,24 +96,25 @@ static void publish(struct hv_shell *s, const struct ak_message *m)
 {
         AK_AUTOFREE uint8_t *body = NULL;
         char topic[AK_TOPIC_SIZE];
-        const char *trace;
         size_t len;
         int r;
 
         ak_message_topic(m, topic);
-        trace = zhashx_lookup(s->traces, key_of(topic));
         r = ak_message_encode(m, &body, &len);
         if (r == 0)
-                r = ak_bus_publish(s->bus, topic, trace ? trace : "", body, len, true);
-        if (r < 0)
+                r = ak_bus_publish(s->bus, topic, hv_metrics_trace(s->metrics, key_of(topic)), body, len,
+                                   true);
+        if (r < 0) {
+                ak_telemetry_publish_failed(s->telemetry);
                 ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-r), NULL);
-        note_published(s, m);
+        }
+        note_published(s, topic, m);
 }
 
 static void forget(struct hv_shell *s, const char *topic)
 {
         ak_bus_forget(s->bus, topic);
-        zhashx_delete(s->traces, key_of(topic));
+        hv_metrics_forget(s->metrics, key_of(topic));
         if (strncmp(topic, "vm.status/", 10) == 0)
                 hv_workers_drop(s->workers, key_of(topic));
 }
@@ -152,6 +148,7 @@ static void fail_action(const char *what)
 
 static void carry_out(struct hv_shell *s, struct hv_action *a)
 {
+        ak_telemetry_action(s->telemetry, hv_action_type_name(a->type));
         switch (a->type) {
         case HV_ACTION_PUBLISH:
                 publish(s, a->message);
@@ -190,6 +187,7 @@ static void step(struct hv_shell *s, const struct hv_event *event)
         for (size_t i = 0; i < s->actions.count; i++)
                 carry_out(s, &s->actions.items[i]);
         hv_actions_clear(&s->actions);
+        ak_telemetry_event(s->telemetry, hv_event_type_name(event->type), ak_clock_monotonic_us() - now);
 }
 
 /* ------------------------------------------------------------------ events */
@@ -202,11 +200,13 @@ static int on_queue(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         (void)loop;
         (void)item;
         while (hv_queue_pop(s->queue, &event)) {
+                hv_metrics_event(s->metrics, &event);
                 step(s, &event);
                 hv_event_deinit(&event);
         }
         if (hv_queue_overflowed(s->queue)) {
                 ak_log(AK_LOG_ERROR, "queue_overflow", NULL);
+                hv_metrics_overflow(s->metrics);
                 step(s, &lost);
         }
         return 0;
@@ -216,6 +216,7 @@ static void refused(struct hv_shell *s, const struct ak_bus_frame *frame, const 
 {
         uint32_t suppressed;
 
+        ak_telemetry_refused(s->telemetry, frame->publisher);
         if (ak_ratelimit_pass(&s->bad_messages, ak_clock_monotonic_us(), &suppressed))
                 ak_log(AK_LOG_WARN, "message_refused", "publisher", frame->publisher, "topic", frame->topic,
                        "error", error, "suppressed", AK_FMT("%u", suppressed), NULL);
@@ -235,7 +236,7 @@ static void on_message(void *arg, const struct ak_bus_frame *frame)
                 return;
         }
         if (m->type == ak_message_nic_diff || m->type == ak_message_vm_diff)
-                remember_trace(s, frame->topic, frame->trace);
+                hv_metrics_wish(s->metrics, key_of(frame->topic), frame->trace);
         step(s, &(struct hv_event){.type = HV_EVENT_MESSAGE, .message = m});
 }
 
@@ -352,6 +353,8 @@ static int make_bus(struct hv_shell *s, const struct hv_options *o)
                 r = ak_bus_subscribe(s->bus, "watcher", "nic.diff/");
         if (r == 0)
                 r = ak_bus_subscribe(s->bus, "network", "port.status/");
+        if (r == 0)
+                ak_telemetry_bus(s->telemetry, s->bus);
         if (r == -EPERM)
                 return complain(1, "bus-dir", AK_FMT("%s must be ours and of mode 0700", o->bus_dir));
         if (r == -EADDRINUSE)
@@ -385,15 +388,25 @@ static int watch_fds(struct hv_shell *s)
         return 0;
 }
 
-static void *dup_text(const void *text)
+static void collect(void *arg)
 {
-        return strdup(text);
+        struct hv_shell *s = arg;
+
+        hv_metrics_collect(s->metrics, s->core, s->queue);
 }
 
-static void free_text(void **text)
+/* Before the parts that use it; the bus, which comes later, is added by make_bus(). */
+static int make_telemetry(struct hv_shell *s, const struct hv_options *o)
 {
-        free(*text);
-        *text = NULL;
+        struct ak_telemetry_options options = {
+            .service = "hypervisor", .node = s->node, .metrics = o->metrics};
+
+        if (ak_telemetry_new(&s->telemetry, s->loop, &options) < 0)
+                return 1;
+        if (hv_metrics_new(&s->metrics, s->telemetry) < 0)
+                return complain(1, NULL, "out of memory");
+        (void)ak_metrics_on_collect(ak_telemetry_metrics(s->telemetry), collect, s);
+        return 0;
 }
 
 static int make_base(struct hv_shell *s, const struct hv_options *o)
@@ -405,12 +418,9 @@ static int make_base(struct hv_shell *s, const struct hv_options *o)
         if (!ak_dns1123_subdomain_valid(s->node))
                 return complain(2, "node-name", AK_FMT("'%s' is not a DNS name in lower case", s->node));
         s->loop = zloop_new();
-        s->traces = zhashx_new();
-        if (!s->loop || !s->traces || hv_queue_new(&s->queue, MAX_QUEUE) < 0)
+        if (!s->loop || hv_queue_new(&s->queue, MAX_QUEUE) < 0)
                 return complain(1, NULL, "out of memory");
-        zhashx_set_duplicator(s->traces, dup_text);
-        zhashx_set_destructor(s->traces, free_text);
-        return 0;
+        return make_telemetry(s, o);
 }
 
 static int make_parts(struct hv_shell *s, const struct hv_options *o)
@@ -464,13 +474,14 @@ struct hv_shell *hv_shell_free(struct hv_shell *s)
         hv_workers_free(s->workers);
         if (s->driver)
                 s->ops->free(s->driver);
+        hv_metrics_free(s->metrics);
+        ak_telemetry_free(s->telemetry);
         ak_bus_free(s->bus);
         zloop_destroy(&s->loop);
         hv_queue_free(s->queue);
         ak_journal_free(s->journal);
         hv_actions_deinit(&s->actions);
         hv_core_free(s->core);
-        zhashx_destroy(&s->traces);
         if (s->signal_fd >= 0)
                 (void)close(s->signal_fd);
         free(s);

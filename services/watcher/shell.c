@@ -12,6 +12,8 @@
 #include "libcommon/kube/informer.h"
 #include "libcommon/log.h"
 #include "libcommon/netaddr.h"
+#include "libcommon/telemetry.h"
+#include "services/watcher/metrics.h"
 #include "services/watcher/shell_peers.h"
 
 #define USER_AGENT "alkaid-watcher/" ALKAID_VERSION
@@ -26,6 +28,9 @@ struct watcher_shell {
         struct ak_kube_client *client;
         struct ak_informer *pods, *ports;
         struct watcher_shell_peers *peers;
+        struct ak_telemetry *telemetry;
+        struct watcher_metrics *metrics;
+        uint64_t event_us; /* monotonic; when the event was taken up whose actions are carried out */
         struct ak_journal *journal;
         int timer; /* -1 = none */
         /* Calls that could not even be sent: answered after the step that asked for them. */
@@ -36,7 +41,9 @@ struct watcher_shell {
 
 struct call {
         struct watcher_shell *shell;
-        uint64_t op;
+        uint64_t op, sent_us;
+        enum watcher_call_type type;
+        char pod[AK_LEN_UID + 1]; /* UID that the body names; "" = none */
 };
 
 static void step(struct watcher_shell *shell, const struct watcher_event *event);
@@ -70,6 +77,8 @@ static void on_answer(void *arg, const struct ak_kube_response *response)
         (void)snprintf(event.text, sizeof(event.text), "%s", response->message);
         if (event.outcome == WATCHER_OK && json_is_object(response->body))
                 event.object = response->body;
+        watcher_metrics_call(call->shell->metrics, call->type, call->pod, event.outcome,
+                             ak_clock_monotonic_us() - call->sent_us);
         step(call->shell, &event);
 }
 
@@ -80,7 +89,11 @@ static int submit(struct watcher_shell *shell, const struct watcher_action *acti
         struct ak_kube_request request;
         if (!call)
                 return -ENOMEM;
-        *call = (struct call){.shell = shell, .op = action->op};
+        *call = (struct call){
+            .shell = shell, .op = action->op, .sent_us = ak_clock_monotonic_us(), .type = action->call};
+        const char *uid =
+            json_string_value(json_object_get(json_object_get(action->body, "metadata"), "uid"));
+        (void)snprintf(call->pod, sizeof(call->pod), "%s", uid ? uid : "");
         int rc = watcher_request_of(action, &request, &path);
         if (rc == 0)
                 rc = ak_kube_client_submit(shell->client, &request, on_answer, call);
@@ -98,8 +111,12 @@ static void publish(struct watcher_shell *shell, const struct watcher_action *ac
         int rc = ak_message_encode(action->message, &body, &len);
         if (rc == 0)
                 rc = ak_bus_publish(shell->bus, topic, action->trace, body, len, true);
-        if (rc < 0)
-                ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-rc), NULL);
+        watcher_metrics_wish(shell->metrics, action->message, action->trace, shell->event_us,
+                             ak_clock_monotonic_us());
+        if (rc == 0)
+                return;
+        ak_telemetry_publish_failed(shell->telemetry);
+        ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-rc), NULL);
 }
 
 static const char *or_null(const char *text)
@@ -128,12 +145,14 @@ static void wake_at(struct watcher_shell *shell, uint64_t at_us)
 static void execute(struct watcher_shell *shell, const struct watcher_action *action)
 {
         int rc;
+        ak_telemetry_action(shell->telemetry, watcher_action_type_name(action->type));
         switch (action->type) {
         case WATCHER_ACTION_PUBLISH:
                 publish(shell, action);
                 break;
         case WATCHER_ACTION_FORGET:
                 ak_bus_forget(shell->bus, action->topic);
+                watcher_metrics_forget(shell->metrics, action->topic);
                 break;
         case WATCHER_ACTION_CALL:
                 rc = submit(shell, action);
@@ -156,6 +175,7 @@ static void step_once(struct watcher_shell *shell, const struct watcher_event *e
 {
         struct watcher_actions actions = {0};
         uint64_t now = ak_clock_monotonic_us(), real = ak_clock_realtime_us();
+        shell->event_us = now;
         if (shell->journal)
                 ak_journal_event(shell->journal, now, real, watcher_event_to_json(event));
         int rc = watcher_core_step(shell->core, event, now, real, &actions);
@@ -168,6 +188,8 @@ static void step_once(struct watcher_shell *shell, const struct watcher_event *e
         for (size_t i = 0; i < actions.count; i++)
                 execute(shell, &actions.items[i]);
         watcher_actions_deinit(&actions);
+        ak_telemetry_event(shell->telemetry, watcher_event_type_name(event->type),
+                           ak_clock_monotonic_us() - now);
 }
 
 static void step(struct watcher_shell *shell, const struct watcher_event *event)
@@ -189,6 +211,8 @@ static void on_message(void *arg, const struct ak_bus_frame *frame)
         AK_CLEANUP(ak_message_freep) struct ak_message *message = NULL;
         int rc = ak_message_decode(frame->topic, frame->body, frame->body_len, &message, error);
         if (rc < 0) {
+                if (rc != -ENOENT)
+                        ak_telemetry_refused(shell->telemetry, frame->publisher);
                 if (rc != -ENOENT && ak_ratelimit_pass(&shell->noise, ak_clock_monotonic_us(), &suppressed))
                         ak_log(AK_LOG_WARN, "bad_message", "topic", frame->topic, "from", frame->publisher,
                                "error", error, NULL);
@@ -197,6 +221,7 @@ static void on_message(void *arg, const struct ak_bus_frame *frame)
         struct watcher_event event = {
             .type = WATCHER_EVENT_MESSAGE, .message = message, .epoch = frame->epoch};
         (void)snprintf(event.peer, sizeof(event.peer), "%.63s", frame->publisher);
+        watcher_metrics_message(shell->metrics, message, ak_clock_monotonic_us());
         step(shell, &event);
 }
 
@@ -262,8 +287,10 @@ static void ports_synced(void *arg)
         object_event(arg, WATCHER_EVENT_PORTS_SYNCED, NULL);
 }
 
-static void on_state(void *arg AK_UNUSED, bool connected, const char *why)
+static void on_state(void *arg, bool connected, const char *why)
 {
+        struct watcher_shell *shell = arg;
+        watcher_metrics_api(shell->metrics, connected);
         if (connected)
                 ak_log(AK_LOG_INFO, "api_connected", NULL);
         else
@@ -374,6 +401,24 @@ static int read_kubeconfig(struct watcher_shell *shell, const struct watcher_she
         return rc;
 }
 
+static void collect(void *arg)
+{
+        struct watcher_shell *shell = arg;
+        watcher_metrics_collect(shell->metrics, shell->core);
+}
+
+static int open_telemetry(struct watcher_shell *shell, const char *address)
+{
+        struct ak_telemetry_options options = {
+            .service = "watcher", .node = shell->config.node, .metrics = address};
+        int rc = ak_telemetry_new(&shell->telemetry, shell->loop, &options);
+        if (rc == 0)
+                rc = watcher_metrics_new(&shell->metrics, shell->telemetry);
+        if (rc == 0)
+                (void)ak_metrics_on_collect(ak_telemetry_metrics(shell->telemetry), collect, shell);
+        return rc;
+}
+
 static int introduce_node(struct watcher_shell *shell)
 {
         json_auto_t *node =
@@ -398,7 +443,11 @@ int watcher_shell_new(struct watcher_shell **out, zloop_t *loop, const struct wa
         if (rc == 0)
                 rc = open_journal(shell, options->journal);
         if (rc == 0)
+                rc = open_telemetry(shell, options->metrics);
+        if (rc == 0)
                 rc = open_bus(shell, options->bus_dir);
+        if (rc == 0)
+                ak_telemetry_bus(shell->telemetry, shell->bus);
         if (rc == 0)
                 rc = open_api(shell);
         if (rc == 0)
@@ -421,6 +470,8 @@ struct watcher_shell *watcher_shell_free(struct watcher_shell *shell)
         ak_informer_free(shell->pods);
         ak_informer_free(shell->ports);
         ak_kube_client_free(shell->client);
+        watcher_metrics_free(shell->metrics);
+        ak_telemetry_free(shell->telemetry);
         ak_bus_free(shell->bus);
         watcher_core_free(shell->core);
         ak_journal_free(shell->journal);

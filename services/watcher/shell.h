@@ -21,6 +21,7 @@ struct watcher_shell_options {
         char *bus_dir;
         char *state_dir;
         char *journal; /* NULL = none */
+        char *metrics; /* address of the endpoint; NULL = none */
         uint64_t nic_slots, max_pods;
 };
 

@@ -75,5 +75,8 @@ void ak_metric_remove(struct ak_metric *metric, const char *const *values);
 /* Forgets all series of a metric, before a collector tells them anew. */
 void ak_metric_clear(struct ak_metric *metric);
 
+/* What the text is, in HTTP's words. */
+#define AK_METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
 /* The text of all metrics, malloc'd; 0 or -ENOMEM. */
 int ak_metrics_text(struct ak_metrics *metrics, char **out, size_t *len);

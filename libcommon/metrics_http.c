@@ -19,7 +19,6 @@
 #define CONNECTION_MEMORY 8192
 #define IDLE_S            30
 #define BACKLOG           16
-#define CONTENT_TYPE      "text/plain; version=0.0.4; charset=utf-8"
 
 struct ak_metrics_http {
         zloop_t *loop;
@@ -90,7 +89,7 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
                 return answer(connection, 405, text_response("GET only\n"), "text/plain");
         if (strcmp(url, "/metrics") != 0)
                 return answer(connection, 404, text_response("see /metrics\n"), "text/plain");
-        return answer(connection, 200, metrics_response(http->metrics), CONTENT_TYPE);
+        return answer(connection, 200, metrics_response(http->metrics), AK_METRICS_CONTENT_TYPE);
 }
 
 /* ------------------------------------------------------------------ the loop */

@@ -119,6 +119,8 @@ bool auth_allowed(const struct access *access, const struct api_user *user,
         const struct api_request *api = &request->api;
         struct access_question q;
 
+        if (request->target == REST_METRICS)
+                return access_in_group(user, ACCESS_MASTERS) || access_in_group(user, ACCESS_MONITORING);
         if (!api->kind)
                 return true;
         q = (struct access_question){rest_verb_name(request), api->kind->group, api->kind->plural,
@@ -166,6 +168,11 @@ void auth_refusal(const struct api_user *user, const struct rest_request *reques
         char name[300] = "";
         char where[300] = "at the cluster scope";
 
+        if (!api->kind) {
+                (void)snprintf(out, size, "forbidden: User \"%s\" cannot get path \"%s\"", user->name,
+                               request->path);
+                return;
+        }
         if (*api->name)
                 (void)snprintf(name, sizeof(name), " \"%s\"", api->name);
         if (*api->name_space)

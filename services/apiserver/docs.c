@@ -59,8 +59,8 @@ static json_t *version(void)
 
 static json_t *root(void)
 {
-        return json_pack("{s:[s,s,s,s,s,s,s,s]}", "paths", "/api", "/apis", "/healthz", "/livez",
-                         "/openapi/v2", "/openapi/v3", "/readyz", "/version");
+        return json_pack("{s:[s,s,s,s,s,s,s,s,s]}", "paths", "/api", "/apis", "/healthz", "/livez",
+                         "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version");
 }
 
 static json_t *make_json(const struct rest_request *r, enum rest_form form)

@@ -7,6 +7,7 @@
 
 #include "libcommon/clock.h"
 #include "services/apiserver/handle_internal.h"
+#include "services/apiserver/metrics.h"
 #include "services/apiserver/protobuf.h"
 
 /* A watch without timeoutSeconds ends after this long, spread so that clients do not come back all at once.
@@ -536,6 +537,9 @@ void api_handle(struct api_call *call, void (*wake)(void *arg), void *arg)
                 break;
         case REST_LOG:
                 handle_log(call, wake, arg);
+                break;
+        case REST_METRICS:
+                api_metrics_answer(call);
                 break;
         default:
                 api_docs_answer(call->server->docs, call);

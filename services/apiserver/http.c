@@ -24,6 +24,7 @@
 #include "services/apiserver/attach.h"
 #include "services/apiserver/gzip.h"
 #include "services/apiserver/http_internal.h"
+#include "services/apiserver/metrics.h"
 
 #define CONNECTION_MEMORY (64 * 1024) /* request line and headers */
 #define HANDSHAKE_S       20          /* until a connection has shown who it is */
@@ -234,6 +235,7 @@ static void log_request(struct request *r)
                "request", "method", r->method, "path", r->uri, "user", r->call.user.name, "code",
                AK_FMT("%u", r->call.code), "us", AK_FMT("%llu", (unsigned long long)took_us), NULL);
         audit_request(r, took_us);
+        api_metrics_request(r->http->server->metrics, &r->call, took_us);
 }
 
 /* ---- upgrades ---- */
@@ -657,6 +659,12 @@ static size_t connections(const struct api_http *http)
             MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
 
         return info ? info->num_connections : 0;
+}
+
+void api_http_load(const struct api_http *http, size_t *open, size_t *waiting)
+{
+        *open = connections(http);
+        *waiting = http->waiting_count;
 }
 
 /* Lets answers that are on their way out leave, for at most this long. */

@@ -574,6 +574,7 @@ static int route(const struct route *route, const struct segments *s)
                 const char *name;
                 enum rest_target target;
         } plain[] = {{"version", REST_VERSION},
+                     {"metrics", REST_METRICS},
                      {"healthz", REST_HEALTH},
                      {"livez", REST_HEALTH},
                      {"readyz", REST_HEALTH}};

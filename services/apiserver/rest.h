@@ -32,7 +32,8 @@ enum rest_target {
         REST_OPENAPI_V3, /* /openapi/v3/api/v1, /openapi/v3/apis/GROUP/VERSION */
         REST_VERSION,
         REST_HEALTH, /* /healthz, /livez, /readyz */
-        REST_ROOT,   /* the list of paths */
+        REST_METRICS,
+        REST_ROOT, /* the list of paths */
 };
 
 /* What resourceVersion and resourceVersionMatch ask of a read. */

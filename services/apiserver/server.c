@@ -18,6 +18,8 @@
 
 #include "libcommon/clock.h"
 #include "libcommon/netaddr.h"
+#include "libcommon/telemetry.h"
+#include "services/apiserver/metrics.h"
 #include "services/apiserver/server_internal.h"
 
 #define MAX_ROUNDS   16                           /* of HTTP in one turn, then the loop has its turn */
@@ -161,6 +163,7 @@ static void on_committed(void *arg, uint64_t batch, struct api_event *const *eve
         struct api_server *s = arg;
 
         api_hub_append(s->hub, events, count);
+        api_metrics_commit(s->metrics, count);
         if (s->http)
                 api_http_committed(s->http, batch);
         if (!s->stopping)
@@ -459,6 +462,16 @@ static int open_front_door(struct api_server *s)
         return 0;
 }
 
+static int make_telemetry(struct api_server *s)
+{
+        const struct ak_telemetry_options options = {.service = "apiserver", .metrics = s->options->metrics};
+
+        if (ak_telemetry_new(&s->telemetry, s->loop, &options) < 0)
+                return API_EXIT_CONFIG;
+        return api_metrics_new(&s->metrics, s) < 0 ? refuse_start("memory", "out of memory", API_EXIT_CONFIG)
+                                                   : 0;
+}
+
 static int watch_everything(struct api_server *s)
 {
         sigset_t set;
@@ -485,6 +498,8 @@ static int build(struct api_server *s)
                 rc = new_core(s);
         if (rc == 0)
                 rc = start_core(s);
+        if (rc == 0)
+                rc = make_telemetry(s);
         if (rc == 0)
                 rc = open_front_door(s);
         if (rc == 0)
@@ -522,6 +537,8 @@ struct api_server *api_server_free(struct api_server *s)
                 api_hub_stop(s->hub);
         s->commit = api_commit_free(s->commit);
         s->http = api_http_free(s->http);
+        s->metrics = api_metrics_free(s->metrics);
+        s->telemetry = ak_telemetry_free(s->telemetry);
         s->hub = api_hub_free(s->hub);
         s->core = api_core_free(s->core);
         s->docs = api_docs_free(s->docs);

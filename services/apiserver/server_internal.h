@@ -19,6 +19,8 @@
 
 struct api_http;
 struct api_docs;
+struct api_metrics;
+struct ak_telemetry;
 
 struct api_server {
         const struct api_options *options;
@@ -32,6 +34,8 @@ struct api_server {
         struct api_audit *audit; /* NULL = off */
         struct api_docs *docs;
         struct api_http *http;
+        struct ak_telemetry *telemetry;
+        struct api_metrics *metrics;
         size_t consoles; /* sessions open */
         int signal_fd;
         int timer_id; /* -1 = none */
@@ -109,5 +113,7 @@ bool api_http_run(struct api_http *http);
 void api_http_hangups(struct api_http *http);
 /* Answers those who waited for this batch or an earlier one. */
 void api_http_committed(struct api_http *http, uint64_t batch);
+/* Open connections, and writes that wait for the disk. */
+void api_http_load(const struct api_http *http, size_t *connections, size_t *waiting);
 /* Microseconds until api_http_run() is needed though nothing arrives; UINT64_MAX = never. */
 uint64_t api_http_timeout_us(const struct api_http *http);

@@ -23,6 +23,9 @@ alkaid_library(api_shell
   DEPS api_pki api_reviews api_kube_pb ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
        alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay PkgConfig::ALKAID_apizlib)
 
+target_sources(api_shell PRIVATE metrics.c)
+target_link_libraries(api_shell PUBLIC ak_telemetry)
+
 if(TARGET api_core AND TARGET api_openapi)
   alkaid_program(alkaid-apiserver SOURCES main.c DEPS api_shell api_core api_openapi)
 endif()

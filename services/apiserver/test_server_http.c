@@ -79,6 +79,29 @@ static void test_public_paths(void **state)
         reply_deinit(&r);
 }
 
+/* For system:masters and system:monitoring only, since it tells about everybody. */
+static void test_metrics(void **state)
+{
+        struct reply r;
+        char *text = NULL;
+
+        create_pod(*state, "a", "n");
+        assert_int_equal(harness_do(*state, "GET", "/metrics", NULL, &text), 200);
+        assert_non_null(strstr(text, "alkaid_http_request_seconds_count{verb=\"create\",code=\"201\"} 1\n"));
+        assert_non_null(strstr(text, "\nalkaid_committed_changes_total "));
+        assert_non_null(strstr(text, "alkaid_build_info{service=\"apiserver\""));
+        free(text);
+        assert_int_equal(harness_do(*state, "POST", "/metrics", "{}", NULL), 405);
+        harness_call(*state, NULL, &(struct call){.user = AS_NODE, .method = "GET", .path = "/metrics"}, &r);
+        assert_int_equal(r.code, 403);
+        assert_non_null(strstr(r.text, "cannot get path \\\"/metrics\\\""));
+        reply_deinit(&r);
+        harness_call(*state, NULL, &(struct call){.user = AS_NOBODY, .method = "GET", .path = "/metrics"},
+                     &r);
+        assert_int_equal(r.code, 401);
+        reply_deinit(&r);
+}
+
 static void test_crud(void **state)
 {
         char *text = NULL;
@@ -322,6 +345,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
             cmocka_unit_test_setup_teardown(test_public_paths, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
             cmocka_unit_test_setup_teardown(test_crud, setup, teardown),
             cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
             cmocka_unit_test_setup_teardown(test_large_bodies, setup, teardown),

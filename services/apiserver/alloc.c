@@ -140,7 +140,7 @@ static void check_range(struct api_txn *t, const json_t *subnet, const struct ak
                  (!ak_cidr_contains(&other, &range->addr) || range->prefix_len < other.prefix_len))
                 api_cause(causes, API_INVALID, "spec.cidr", value, "must lie in the VPC's cidr");
         for (size_t i = 0; i < subnets->count; i++) {
-                const json_t *s = subnets->items[i].object;
+                const json_t *s = api_tree(t->core, &subnets->items[i]);
                 if (strcmp(api_namespace(s), api_namespace(subnet)) != 0 ||
                     strcmp(api_text(s, "spec.vpc"), api_text(subnet, "spec.vpc")) != 0 ||
                     strcmp(api_name(s), api_name(subnet)) == 0 ||
@@ -168,7 +168,7 @@ static void check_cidr6(struct api_txn *t, const json_t *subnet, struct api_caus
                 return;
         }
         for (size_t i = 0; i < subnets->count; i++) {
-                const json_t *s = subnets->items[i].object;
+                const json_t *s = api_tree(t->core, &subnets->items[i]);
                 if (strcmp(api_namespace(s), api_namespace(subnet)) != 0 ||
                     strcmp(api_text(s, "spec.vpc"), api_text(subnet, "spec.vpc")) != 0 ||
                     strcmp(api_name(s), api_name(subnet)) == 0 ||

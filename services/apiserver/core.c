@@ -39,14 +39,15 @@ int api_core_new(struct api_core **out, const struct api_core_config *config)
         core->nic_slots = config->nic_slots;
         core->max_objects = config->max_objects ? config->max_objects : MAX_OBJECTS_DEFAULT;
         core->tables = calloc(api_kind_count, sizeof(*core->tables));
+        core->hot = api_hot_new();
         core->index = zhashx_new();
         core->pod_ports = json_object();
         core->unscheduled = json_object();
         core->node_pods = json_object();
         core->ip_cursors = json_object();
         core->owned = json_object();
-        if (!core->tables || !core->index || !core->pod_ports || !core->unscheduled || !core->node_pods ||
-            !core->ip_cursors || !core->owned)
+        if (!core->tables || !core->hot || !core->index || !core->pod_ports || !core->unscheduled ||
+            !core->node_pods || !core->ip_cursors || !core->owned)
                 return -ENOMEM;
         zhashx_set_duplicator(core->index, dup_text);
         zhashx_set_destructor(core->index, free_text);
@@ -61,11 +62,12 @@ struct api_core *api_core_free(struct api_core *core)
         for (size_t k = 0; core->tables && k < api_kind_count; k++) {
                 for (size_t i = 0; i < core->tables[k].count; i++) {
                         free(core->tables[k].items[i].key);
-                        json_decref(core->tables[k].items[i].object);
+                        (void)api_image_unref(core->tables[k].items[i].image);
                 }
                 free(core->tables[k].items);
         }
         free(core->tables);
+        core->hot = api_hot_free(core->hot);
         zhashx_destroy(&core->index);
         json_decref(core->pod_ports);
         json_decref(core->unscheduled);
@@ -79,13 +81,20 @@ struct api_core *api_core_free(struct api_core *core)
 int api_core_load(struct api_core *core, const struct api_kind *kind, json_t *object,
                   uint64_t resource_version)
 {
+        AK_CLEANUP(api_image_unrefp) struct api_image *image = NULL;
         char key[API_KEY_SIZE];
+        int rc;
 
         if (!kind || !*api_name(object))
                 return -EINVAL;
+        image = api_image_of(kind, object, resource_version);
+        if (!image)
+                return -ENOMEM;
         api_key(kind->namespaced ? api_namespace(object) : "", api_name(object), key);
         api_core_set_resource_version(core, resource_version);
-        return api_objects_set(core, kind, key, object);
+        rc = api_objects_set(core, kind, key, image);
+        api_hot_cool(core->hot);
+        return rc;
 }
 
 void api_core_set_resource_version(struct api_core *core, uint64_t resource_version)
@@ -193,7 +202,7 @@ static const char *choose_node(const struct api_core *core, const json_t *pod)
         size_t least = SIZE_MAX;
 
         for (size_t i = 0; i < nodes->count; i++) {
-                const json_t *node = nodes->items[i].object;
+                const json_t *node = api_tree(core, &nodes->items[i]);
                 size_t n;
 
                 if (!node_fits(node, pod))
@@ -261,10 +270,11 @@ static bool empty_kind(struct api_txn *t, const struct api_kind *kind, const cha
 
         for (size_t i = objects->count; i > 0; i--) {
                 struct api_result ignored = {0}, *out = t->out;
-                json_t *object = objects->items[i - 1].object;
+                json_t *object;
 
-                if (strcmp(api_namespace(object), name_space) != 0)
+                if (strcmp(objects->items[i - 1].image->name_space, name_space) != 0)
                         continue;
+                object = api_tree(t->core, &objects->items[i - 1]);
                 empty = false;
                 if (api_is_deleting(object))
                         continue;
@@ -290,7 +300,7 @@ static void sweep_namespaces(struct api_txn *t)
         const struct api_table_of_kind *namespaces = api_objects(t->core, &api_kind_namespace);
 
         for (size_t i = namespaces->count; i > 0; i--) {
-                json_t *ns = namespaces->items[i - 1].object;
+                json_t *ns = api_tree(t->core, &namespaces->items[i - 1]);
                 bool empty = true;
 
                 if (!api_is_deleting(ns))
@@ -306,7 +316,7 @@ static void sweep_namespaces(struct api_txn *t)
 
 struct aged_event {
         uint64_t version; /* of its last change: the smaller, the older */
-        json_t *object;
+        struct api_image *image;
 };
 
 static int by_version(const void *a, const void *b)
@@ -316,12 +326,14 @@ static int by_version(const void *a, const void *b)
         return x->version < y->version ? -1 : x->version > y->version;
 }
 
-static bool outlived(const json_t *event, uint64_t real_us)
+static bool outlived(const struct api_image *event, uint64_t real_us)
 {
-        const char *last = api_text(event, "lastTimestamp");
+        const char *last = api_image_field(&api_kind_event, event, "lastTimestamp");
         uint64_t us;
 
-        if (ak_rfc3339_parse(*last ? last : api_text(event, "metadata.creationTimestamp"), &us) < 0)
+        if (!*last)
+                last = api_image_field(&api_kind_event, event, "metadata.creationTimestamp");
+        if (ak_rfc3339_parse(last, &us) < 0)
                 return true;
         return us + EVENT_TTL_US <= real_us;
 }
@@ -336,17 +348,17 @@ static void sweep_events(struct api_txn *t)
         if (!aged)
                 return; /* the next sweep may have more luck */
         for (size_t i = 0; i < count; i++) {
-                json_t *object = events->items[i].object;
-                aged[i] = (struct aged_event){
-                    .version = strtoull(api_text(object, "metadata.resourceVersion"), NULL, 10),
-                    .object = json_incref(object)};
+                struct api_image *image = events->items[i].image;
+
+                aged[i] =
+                    (struct aged_event){.version = image->resource_version, .image = api_image_ref(image)};
         }
         if (excess)
                 qsort(aged, count, sizeof(*aged), by_version);
         for (size_t i = 0; i < count; i++) {
-                if (i < excess || outlived(aged[i].object, t->real_us))
-                        (void)api_txn_delete(t, &api_kind_event, aged[i].object);
-                json_decref(aged[i].object);
+                if (i < excess || outlived(aged[i].image, t->real_us))
+                        (void)api_txn_delete(t, &api_kind_event, api_hot_tree(t->core->hot, aged[i].image));
+                (void)api_image_unref(aged[i].image);
         }
 }
 
@@ -370,6 +382,7 @@ int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *ou
                 core->next_sweep_us = real_us + SWEEP_INTERVAL_US;
         }
         api_txn_deinit(&t);
+        api_hot_cool(core->hot);
         *next_us = api_objects(core, &api_kind_event)->count ? core->next_sweep_us : 0;
         return 0;
 }

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "libcommon/cleanup.h"
+#include "services/apiserver/image.h"
 #include "services/apiserver/schema.h"
 
 struct api_core;
@@ -73,6 +74,7 @@ struct api_request {
         uint32_t limit;                              /* list; 0 = all */
         const char *continue_token;                  /* list */
         uint64_t oldest_version;                     /* list: tokens of before have expired; 0 = none has */
+        bool images; /* get, list: the answer may come as images */
         const char *field_manager;
         struct api_user user;
         uint64_t real_us;
@@ -87,6 +89,7 @@ struct api_change {
                            resourceVersion) */
         json_t *old;    /* before it, NULL for ADDED */
         uint64_t resource_version;
+        struct api_image *image, *old_image; /* of the two */
 };
 
 struct api_result {
@@ -96,6 +99,9 @@ struct api_result {
         size_t warning_count;
         struct api_change *changes; /* empty for reads, refusals, no-ops and dry runs */
         size_t change_count;
+        /* Where the request allows it: the object in place of `object`, or the items of the list in `object`. */
+        struct api_image *image, **images;
+        size_t image_count;
 };
 void api_result_deinit(struct api_result *r);
 
@@ -115,6 +121,7 @@ int api_selector_new(struct api_selector **out, const struct api_kind *kind, con
 struct api_selector *api_selector_free(struct api_selector *s);
 AK_DEFINE_CLEANUP(struct api_selector *, api_selector_free)
 bool api_selector_matches(const struct api_selector *s, const json_t *object);
+bool api_selector_matches_image(const struct api_selector *s, const struct api_image *image);
 
 /* meta.k8s.io/v1 Status; field may be NULL. New reference. */
 json_t *api_status_failure(int code, const char *reason, const struct api_kind *kind, const char *name,

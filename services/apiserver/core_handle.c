@@ -429,14 +429,20 @@ static void update(struct api_txn *t, const struct api_request *r)
 
 static void get(struct api_core *core, const struct api_request *r, struct api_result *out)
 {
-        json_t *object = api_find(core, r->kind, r->name_space, r->name);
+        struct api_image *image;
+        char key[API_KEY_SIZE];
 
-        if (!object) {
+        api_key(r->kind->namespaced ? r->name_space : "", r->name, key);
+        image = api_find_image(core, r->kind, key);
+        if (!image) {
                 not_found(out, r->kind, r->name);
                 return;
         }
         out->code = 200;
-        out->object = json_incref(object);
+        if (r->images)
+                out->image = api_image_ref(image);
+        else
+                out->object = json_incref(api_hot_tree(core->hot, image));
 }
 
 static bool body_usable(const struct api_request *r, struct api_result *out)
@@ -498,6 +504,7 @@ int api_core_handle(struct api_core *core, const struct api_request *request, st
                 return 0;
         if (request->verb == API_GET) {
                 get(core, request, out);
+                api_hot_cool(core->hot);
                 return 0;
         }
         if (request->verb == API_LIST) {
@@ -507,5 +514,6 @@ int api_core_handle(struct api_core *core, const struct api_request *request, st
         api_txn_begin(&t, core, request->real_us, out);
         write_request(&t, request);
         api_txn_deinit(&t);
+        api_hot_cool(core->hot);
         return out->object ? 0 : -ENOMEM;
 }

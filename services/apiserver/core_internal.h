@@ -63,13 +63,15 @@ json_t *api_patch_json(const json_t *original, const json_t *operations, char er
 
 struct api_object {
         char *key;
-        json_t *object;
+        struct api_image *image;
 };
 
 struct api_table_of_kind {
         struct api_object *items; /* sorted by key */
         size_t count, room;
 };
+
+struct api_hot;
 
 struct api_core {
         uint64_t random_state;
@@ -80,6 +82,7 @@ struct api_core {
         uint64_t resource_version;
         uint64_t object_count;
         struct api_table_of_kind *tables; /* one per api_kinds[] */
+        struct api_hot *hot;              /* images whose tree is there for now */
         zhashx_t *index; /* "ip/<subnet uid>/<ip>", "mac/<vpc uid>/<mac>", "slot/<pod uid>/<n>" -> port key */
         json_t *pod_ports;   /* pod uid -> {port key: true} */
         json_t *unscheduled; /* pod key -> true */
@@ -99,8 +102,32 @@ json_t *api_find_key(const struct api_core *core, const struct api_kind *kind, c
 const struct api_table_of_kind *api_objects(const struct api_core *core, const struct api_kind *kind);
 /* First position whose key is not less than `key`. */
 size_t api_lower_bound(const struct api_table_of_kind *t, const char *key);
-/* Puts (object) or removes (NULL) without a change record; keeps the indexes. -ENOMEM, -ENOSPC. */
-int api_objects_set(struct api_core *core, const struct api_kind *kind, const char *key, json_t *object);
+/* As kept; borrowed, NULL when absent. */
+struct api_image *api_find_image(const struct api_core *core, const struct api_kind *kind, const char *key);
+/* The object of a place in a table; borrowed. Valid, as everything found, until the request ends. */
+json_t *api_tree(const struct api_core *core, const struct api_object *place);
+/*
+ * Puts an image (of which it takes a reference) or removes (NULL) without a change record; keeps the indexes.
+ * -ENOMEM, -ENOSPC.
+ */
+int api_objects_set(struct api_core *core, const struct api_kind *kind, const char *key,
+                    struct api_image *image);
+/* NULL when out of memory. */
+struct api_image *api_image_of(const struct api_kind *kind, json_t *object, uint64_t resource_version);
+/* The value of a field label, "" where there is none; for events also lastTimestamp and creationTimestamp. */
+const char *api_image_field(const struct api_kind *kind, const struct api_image *image, const char *path);
+
+/* ---- trees that are there for now (hot.c) ---- */
+
+struct api_hot *api_hot_new(void);
+struct api_hot *api_hot_free(struct api_hot *hot);
+/* Its tree, decoded where needed; borrowed. It stays at least until the next api_hot_cool(). */
+json_t *api_hot_tree(struct api_hot *hot, struct api_image *image);
+/* The image has been replaced: its tree is of no further use. */
+void api_hot_forget(struct api_hot *hot, struct api_image *image);
+/* At the end of a request: drops the trees that have not been used for longest. */
+void api_hot_cool(struct api_hot *hot);
+
 /* Key of the port that holds it, or NULL. */
 const char *api_index_get(const struct api_core *core, const char *format, ...) AK_PRINTF(2, 3);
 

@@ -33,23 +33,55 @@ static bool in_scope(const struct api_request *r, const char *key)
 }
 
 struct page {
-        json_t *items;
+        json_t *items; /* or, where the request allows it: */
+        struct api_image **images;
+        size_t count, room;
+        bool as_images, failed;
         const char *last_key;
         size_t remaining;
 };
+
+static bool make_room(struct page *page)
+{
+        size_t room = page->room ? 2 * page->room : 64;
+        struct api_image **images;
+
+        if (page->count < page->room)
+                return true;
+        images = reallocarray(page->images, room, sizeof(struct api_image *));
+        if (!images)
+                return false;
+        page->images = images;
+        page->room = room;
+        return true;
+}
+
+static void add(struct page *page, struct api_image *image)
+{
+        if (!page->as_images) {
+                page->failed |= json_array_append_new(page->items, api_image_object(image)) < 0;
+                page->count++;
+        } else if (make_room(page)) {
+                page->images[page->count++] = api_image_ref(image);
+        } else {
+                page->failed = true;
+        }
+}
 
 /* A list of one object by its name, as `kubectl get NAME --watch` begins: no need to look at all. */
 static bool collect_named(const struct api_core *core, const struct api_request *r,
                           const struct api_selector *selector, struct page *page)
 {
         const char *name = api_selector_value(selector, "metadata.name");
-        json_t *object;
+        struct api_image *image;
+        char key[API_KEY_SIZE];
 
         if (!name || (r->kind->namespaced && !*r->name_space))
                 return false;
-        object = api_find(core, r->kind, r->name_space, name);
-        if (object && api_selector_matches(selector, object))
-                (void)json_array_append(page->items, object);
+        api_key(r->kind->namespaced ? r->name_space : "", name, key);
+        image = api_find_image(core, r->kind, key);
+        if (image && api_selector_matches_image(selector, image))
+                add(page, image);
         return true;
 }
 
@@ -68,13 +100,13 @@ static void collect(const struct api_core *core, const struct api_request *r,
         if (*from && i < t->count && strcmp(t->items[i].key, from) == 0)
                 i++;
         for (; i < t->count && in_scope(r, t->items[i].key); i++) {
-                if (!api_selector_matches(selector, t->items[i].object))
+                if (!api_selector_matches_image(selector, t->items[i].image))
                         continue;
-                if (r->limit && json_array_size(page->items) >= r->limit) {
+                if (r->limit && page->count >= r->limit) {
                         page->remaining++;
                         continue;
                 }
-                (void)json_array_append(page->items, t->items[i].object);
+                add(page, t->items[i].image);
                 page->last_key = t->items[i].key;
         }
 }
@@ -138,7 +170,13 @@ void api_handle_list(struct api_core *core, const struct api_request *r, struct 
                 return;
         }
         page.items = json_array();
+        page.as_images = r->images;
         collect(core, r, selector, from, &page);
+        out->images = page.images;
+        out->image_count = r->images ? page.count : 0;
         out->code = 200;
         out->object = list_object(r, &page, version);
+        if (page.failed)
+                api_fail(out, 503, "ServiceUnavailable", r->kind, "",
+                         "the server is out of memory; try again later");
 }

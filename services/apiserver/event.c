@@ -8,8 +8,14 @@
 
 #define STALE_US UINT64_C(1000000)
 
+#define EVENT_TEXTS ((API_DELETED + 1) * API_EVENT_FORMS)
+
 static const char *const type_names[] = {
     [API_ADDED] = "ADDED", [API_MODIFIED] = "MODIFIED", [API_DELETED] = "DELETED"};
+static const char *const heads[] = {[API_ADDED] = "{\"type\":\"ADDED\",\"object\":",
+                                    [API_MODIFIED] = "{\"type\":\"MODIFIED\",\"object\":",
+                                    [API_DELETED] = "{\"type\":\"DELETED\",\"object\":"};
+static const char tail[] = "}\n";
 
 const char *api_object_meta(const json_t *object, const char *key)
 {
@@ -18,9 +24,7 @@ const char *api_object_meta(const json_t *object, const char *key)
         return text ? text : "";
 }
 
-/* {"type":"ADDED","object":<object>}\n */
-static int encode(const char *type, const json_t *object, char **out, size_t *out_len, size_t *object_at,
-                  size_t *object_len)
+int api_event_encode(const char *type, const json_t *object, char **out, size_t *out_len)
 {
         AK_AUTOFREE char *text = NULL;
         char head[64];
@@ -30,43 +34,33 @@ static int encode(const char *type, const json_t *object, char **out, size_t *ou
         len = json_dumpb(object, NULL, 0, JSON_COMPACT);
         if (len == 0)
                 return -ENOMEM;
-        text = malloc(head_len + len + 3);
+        text = malloc(head_len + len + sizeof(tail));
         if (!text)
                 return -ENOMEM;
         memcpy(text, head, head_len);
         if (json_dumpb(object, text + head_len, len, JSON_COMPACT) != len)
                 return -ENOMEM;
-        memcpy(text + head_len + len, "}\n", 3);
+        memcpy(text + head_len + len, tail, sizeof(tail));
         *out = AK_STEAL(text);
-        *out_len = head_len + len + 2;
-        *object_at = head_len;
-        *object_len = len;
+        *out_len = head_len + len + strlen(tail);
         return 0;
-}
-
-int api_event_encode(const char *type, const json_t *object, char **out, size_t *out_len)
-{
-        size_t at, len;
-
-        return encode(type, object, out, out_len, &at, &len);
 }
 
 struct api_event *api_event_new(const struct api_change *change)
 {
-        struct api_event *e = calloc(1, sizeof(*e));
-        struct api_event_text *own;
+        struct api_event *e;
 
+        if (api_image_encode(change->image) < 0)
+                return NULL;
+        e = calloc(1, sizeof(*e));
         if (!e)
                 return NULL;
         e->refs = 1;
         e->type = change->type;
         e->kind = change->kind;
         e->resource_version = change->resource_version;
-        e->object = json_incref(change->object);
-        e->old = json_incref(change->old);
-        own = &e->texts[e->type][API_EVENT_OBJECT];
-        if (encode(type_names[e->type], e->object, &own->text, &own->len, &e->object_at, &e->object_len) < 0)
-                return api_event_unref(e);
+        e->image = api_image_ref(change->image);
+        e->old = change->old_image ? api_image_ref(change->old_image) : NULL;
         return e;
 }
 
@@ -80,12 +74,11 @@ struct api_event *api_event_unref(struct api_event *event)
 {
         if (!event || --event->refs > 0)
                 return NULL;
-        for (size_t t = 0; t < AK_ARRAY_SIZE(event->texts); t++) {
-                for (size_t f = 0; f < API_EVENT_FORMS; f++)
-                        free(event->texts[t][f].text);
-        }
-        json_decref(event->object);
-        json_decref(event->old);
+        for (size_t i = 0; event->texts && i < EVENT_TEXTS; i++)
+                free(event->texts[i].text);
+        free(event->texts);
+        (void)api_image_unref(event->image);
+        (void)api_image_unref(event->old);
         free(event);
         return NULL;
 }
@@ -93,8 +86,9 @@ struct api_event *api_event_unref(struct api_event *event)
 /* The object that ceased to match, with the number of the change that made it so. */
 static json_t *old_with_version(const struct api_event *e)
 {
-        json_t *object = json_copy(e->old);
-        json_t *meta = json_copy(json_object_get(e->old, "metadata"));
+        json_t *old = api_image_object(e->old);
+        json_t *object = json_copy(old);
+        json_t *meta = json_copy(json_object_get(old, "metadata"));
         char version[24];
 
         (void)snprintf(version, sizeof(version), "%" PRIu64, e->resource_version);
@@ -104,14 +98,14 @@ static json_t *old_with_version(const struct api_event *e)
                 object = NULL;
         }
         json_decref(meta);
+        json_decref(old);
         return object;
 }
 
-static json_t *object_as(const struct api_event *e, enum api_change_type type)
+/* The object as it was before: DELETED for those who no longer see it. */
+static bool leaves(const struct api_event *e, enum api_change_type type)
 {
-        if (type == API_DELETED && e->type == API_MODIFIED)
-                return old_with_version(e);
-        return json_incref(e->object);
+        return type == API_DELETED && e->type == API_MODIFIED;
 }
 
 static const char *const include_names[] = {[API_EVENT_TABLE_METADATA] = "Metadata",
@@ -119,10 +113,9 @@ static const char *const include_names[] = {[API_EVENT_TABLE_METADATA] = "Metada
                                             [API_EVENT_TABLE_NONE] = "None"};
 
 static void make_text(struct api_event *e, enum api_change_type type, enum api_event_form form,
-                      uint64_t real_us)
+                      uint64_t real_us, struct api_event_text *t)
 {
-        struct api_event_text *t = &e->texts[type][form];
-        json_t *object = object_as(e, type);
+        json_t *object = leaves(e, type) ? old_with_version(e) : api_image_object(e->image);
         char *text = NULL;
 
         if (object && form != API_EVENT_OBJECT) {
@@ -139,33 +132,61 @@ static void make_text(struct api_event *e, enum api_change_type type, enum api_e
         json_decref(object);
 }
 
-const struct api_event_text *api_event_text(struct api_event *event, enum api_change_type type,
-                                            enum api_event_form form, uint64_t real_us)
+static int own_line(struct api_event *e, enum api_change_type type, enum api_event_form form,
+                    uint64_t real_us, struct api_line *out)
 {
-        struct api_event_text *t = &event->texts[type][form];
+        struct api_event_text *t;
 
+        if (!e->texts)
+                e->texts = calloc(EVENT_TEXTS, sizeof(*e->texts));
+        if (!e->texts)
+                return -ENOMEM;
+        t = &e->texts[(size_t)type * API_EVENT_FORMS + form];
         if (!t->text || (form != API_EVENT_OBJECT && real_us - t->made_us > STALE_US))
-                make_text(event, type, form, real_us);
-        return t->text ? t : NULL;
+                make_text(e, type, form, real_us, t);
+        if (!t->text)
+                return -ENOMEM;
+        *out = (struct api_line){.pieces = {{t->text, t->len}}};
+        return 0;
+}
+
+static void shared_line(enum api_change_type type, const struct api_image *image, struct api_line *out)
+{
+        *out = (struct api_line){
+            .pieces = {{heads[type], strlen(heads[type])}, {image->text, image->len}, {tail, strlen(tail)}}};
+}
+
+int api_event_line(struct api_event *event, enum api_change_type type, enum api_event_form form,
+                   uint64_t real_us, struct api_line *out)
+{
+        if (form != API_EVENT_OBJECT || leaves(event, type))
+                return own_line(event, type, form, real_us, out);
+        shared_line(type, event->image, out);
+        return 0;
+}
+
+int api_event_added(struct api_image *image, struct api_line *out)
+{
+        if (api_image_encode(image) < 0)
+                return -ENOMEM;
+        shared_line(API_ADDED, image, out);
+        return 0;
 }
 
 void api_event_record(const struct api_event *event, struct api_store_record *out)
 {
-        const struct api_event_text *own = &event->texts[event->type][API_EVENT_OBJECT];
-
         *out = (struct api_store_record){.group = event->kind->group,
                                          .kind = event->kind->kind,
-                                         .name_space = api_object_meta(event->object, "namespace"),
-                                         .name = api_object_meta(event->object, "name"),
+                                         .name_space = event->image->name_space,
+                                         .name = event->image->name,
                                          .resource_version = event->resource_version};
         if (event->type != API_DELETED) {
-                out->json = own->text + event->object_at;
-                out->json_len = event->object_len;
+                out->json = event->image->text;
+                out->json_len = event->image->len;
         }
 }
 
 size_t api_event_size(const struct api_event *event)
 {
-        /* A tree of json_t takes several times its text; old and new share most of it. */
-        return sizeof(*event) + 6 * event->object_len;
+        return sizeof(*event) + api_image_size(event->image);
 }

@@ -73,6 +73,12 @@ static void port_range(const struct view *v, size_t *first, size_t *end)
         *end = api_lower_bound(ports, key);
 }
 
+/* NULL: the port lists no group. Those that do are kept decoded, so that looking through all is cheap. */
+static const json_t *port_of_group(const struct view *v, const struct api_object *place)
+{
+        return place->image->kept ? api_tree(v->t->core, place) : NULL;
+}
+
 static bool stands_in(const struct view *v, const json_t *port)
 {
         const json_t *other = v->was ? v->was : v->now;
@@ -136,9 +142,12 @@ static void add_members(const struct view *v, struct lines *l, const char *vpc, 
         const struct api_table_of_kind *ports = api_objects(v->t->core, &api_kind_port);
         size_t i, end;
 
-        for (port_range(v, &i, &end); i < end; i++)
-                if (!stands_in(v, ports->items[i].object))
-                        add_member(l, ports->items[i].object, vpc, group);
+        for (port_range(v, &i, &end); i < end; i++) {
+                const json_t *port = port_of_group(v, &ports->items[i]);
+
+                if (port && !stands_in(v, port))
+                        add_member(l, port, vpc, group);
+        }
         add_member(l, v->now, vpc, group);
 }
 
@@ -269,9 +278,9 @@ static void renew_others(struct view *v, const json_t *groups, const char *field
         if (json_array_size(groups) == 0)
                 return;
         for (port_range(v, &i, &end); i < end; i++) {
-                const json_t *port = ports->items[i].object;
+                const json_t *port = port_of_group(v, &ports->items[i]);
 
-                if (json_array_size(groups_of(port)) > 0 && !stands_in(v, port) &&
+                if (port && !stands_in(v, port) &&
                     ((v->group && share(groups_of(port), groups)) || refers(v, port, groups)))
                         renew(v, port, field, causes);
         }
@@ -413,10 +422,10 @@ static void group_remove(struct api_txn *t, const json_t *group, const json_t *o
         size_t i, j, end;
 
         for (port_range(&v, &i, &end); i < end && !t->out->code; i++)
-                if (lists(groups_of(ports->items[i].object), api_name(group)))
-                        refuse_removal(t, group, "port", api_name(ports->items[i].object));
+                if (lists(groups_of(port_of_group(&v, &ports->items[i])), api_name(group)))
+                        refuse_removal(t, group, "port", ports->items[i].image->name);
         for (i = 0; i < groups->count && !t->out->code; i++) {
-                const json_t *other = groups->items[i].object;
+                const json_t *other = api_tree(t->core, &groups->items[i]);
 
                 if (other == group || strcmp(api_namespace(other), v.name_space) != 0)
                         continue;

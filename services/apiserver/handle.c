@@ -268,15 +268,10 @@ static void set_result(struct api_call *call, struct api_result *result, enum re
 {
         if (result->code < 300 && api_audit_wanted(&call->rest))
                 note_object(call, result->object);
-        if (form == REST_FORM_TABLE && result->code < 300) {
-                json_t *table = api_table(call->rest.api.kind, result->object, call->rest.include_object,
-                                          call->rest.api.real_us);
-
-                handle_set_json(call, result->code, table);
-                json_decref(table);
-        } else {
+        if (result->code < 300)
+                handle_set_objects(call, result, form);
+        else
                 handle_set_json(call, result->code, result->object);
-        }
         call->warnings = AK_STEAL(result->warnings);
         call->warning_count = result->warning_count;
         result->warning_count = 0;
@@ -298,6 +293,7 @@ static void handle_objects(struct api_call *call)
                 call->object_name = strdup(api_object_meta(body, "name"));
         api->body = body;
         api->oldest_version = api_hub_oldest(call->server->hub);
+        api->images = true;
         if (api_core_handle(call->server->core, api, &result) < 0) {
                 api_call_fail(call, 503, "ServiceUnavailable",
                               "the server is out of memory; try again later");
@@ -323,7 +319,7 @@ static enum api_event_form event_form(const struct rest_request *r, enum rest_fo
 }
 
 /* All objects that match, for a watch that begins with them. 0, or -EINVAL with the answer set. */
-static int list_initial(struct api_call *call, json_t **items)
+static int list_initial(struct api_call *call, struct api_watch_options *o)
 {
         struct api_request list = call->rest.api;
         struct api_result result = {0};
@@ -331,13 +327,16 @@ static int list_initial(struct api_call *call, json_t **items)
 
         list.limit = 0;
         list.continue_token = NULL;
+        list.images = true;
         if (api_core_handle(call->server->core, &list, &result) < 0) {
                 api_call_fail(call, 503, "ServiceUnavailable",
                               "the server is out of memory; try again later");
                 return -EINVAL;
         }
         if (result.code == 200) {
-                *items = json_incref(json_object_get(result.object, "items"));
+                o->initial = AK_STEAL(result.images);
+                o->initial_count = result.image_count;
+                result.image_count = 0;
         } else {
                 handle_set_json(call, result.code, result.object);
                 rc = -EINVAL;
@@ -365,6 +364,10 @@ static void start_watch(struct api_call *call, struct api_watch_options *o)
         char error[256] = "";
         int rc = api_watcher_new(&call->watcher, call->server->hub, o, ak_clock_monotonic_us(), error);
 
+        for (size_t i = 0; rc < 0 && i < o->initial_count; i++)
+                (void)api_image_unref(o->initial[i]);
+        if (rc < 0)
+                free(o->initial);
         if (rc == -EINVAL) {
                 api_call_fail(call, 400, "BadRequest", error);
                 return;
@@ -401,11 +404,10 @@ static void handle_watch(struct api_call *call, void (*wake)(void *arg), void *a
         if (wants_initial(r)) {
                 o.after = api_core_resource_version(call->server->core);
                 o.initial_end = r->initial_events_set;
-                if (list_initial(call, &o.initial) < 0)
+                if (list_initial(call, &o) < 0)
                         return;
         }
         start_watch(call, &o);
-        json_decref(o.initial);
 }
 
 /* ---- console ---- */

@@ -42,12 +42,24 @@ size_t api_lower_bound(const struct api_table_of_kind *t, const char *key)
         return low;
 }
 
-json_t *api_find_key(const struct api_core *core, const struct api_kind *kind, const char *key)
+struct api_image *api_find_image(const struct api_core *core, const struct api_kind *kind, const char *key)
 {
         const struct api_table_of_kind *t = table_of(core, kind);
         size_t at = api_lower_bound(t, key);
 
-        return at < t->count && strcmp(t->items[at].key, key) == 0 ? t->items[at].object : NULL;
+        return at < t->count && strcmp(t->items[at].key, key) == 0 ? t->items[at].image : NULL;
+}
+
+json_t *api_tree(const struct api_core *core, const struct api_object *place)
+{
+        return api_hot_tree(core->hot, place->image);
+}
+
+json_t *api_find_key(const struct api_core *core, const struct api_kind *kind, const char *key)
+{
+        struct api_image *image = api_find_image(core, kind, key);
+
+        return image ? api_hot_tree(core->hot, image) : NULL;
 }
 
 json_t *api_find(const struct api_core *core, const struct api_kind *kind, const char *name_space,
@@ -181,7 +193,7 @@ static int make_room(struct api_table_of_kind *t)
 }
 
 static int insert(struct api_core *core, struct api_table_of_kind *t, size_t at, const char *key,
-                  json_t *object)
+                  struct api_image *image)
 {
         char *copy;
 
@@ -193,7 +205,7 @@ static int insert(struct api_core *core, struct api_table_of_kind *t, size_t at,
         if (!copy)
                 return -ENOMEM;
         memmove(&t->items[at + 1], &t->items[at], (t->count - at) * sizeof(t->items[0]));
-        t->items[at] = (struct api_object){.key = copy, .object = json_incref(object)};
+        t->items[at] = (struct api_object){.key = copy, .image = api_image_ref(image)};
         t->count++;
         core->object_count++;
         return 0;
@@ -202,7 +214,8 @@ static int insert(struct api_core *core, struct api_table_of_kind *t, size_t at,
 static void remove_at(struct api_core *core, struct api_table_of_kind *t, size_t at)
 {
         free(t->items[at].key);
-        json_decref(t->items[at].object);
+        api_hot_forget(core->hot, t->items[at].image);
+        (void)api_image_unref(t->items[at].image);
         t->count--;
         memmove(&t->items[at], &t->items[at + 1], (t->count - at) * sizeof(t->items[0]));
         core->object_count--;
@@ -215,31 +228,65 @@ static bool idle_change(const struct api_kind *kind, const json_t *old, const js
                json_equal(json_object_get(old, "spec"), json_object_get(object, "spec"));
 }
 
-int api_objects_set(struct api_core *core, const struct api_kind *kind, const char *key, json_t *object)
+/*
+ * Of pods, ports and events there may be any number, so most of them are kept as text. What rules look
+ * through across objects stays decoded: the few of the other kinds, and the ports that security groups list.
+ */
+static bool stays(const struct api_kind *kind, const json_t *object)
+{
+        if (kind == &api_kind_port)
+                return json_array_size(api_at(object, "spec.securityGroups")) > 0;
+        return kind != &api_kind_pod && kind != &api_kind_event;
+}
+
+static void replace(struct api_core *core, struct api_object *place, struct api_image *image)
+{
+        struct api_image *before = place->image;
+
+        place->image = api_image_ref(image);
+        api_hot_forget(core->hot, before);
+        (void)api_image_unref(before);
+}
+
+static int put(struct api_core *core, const struct api_kind *kind, size_t at, bool found, const char *key,
+               struct api_image *image)
+{
+        struct api_table_of_kind *t = table_of(core, kind);
+        json_t *object = api_hot_tree(core->hot, image);
+        int rc = 0;
+
+        if (!object)
+                return -ENOMEM;
+        image->kept = stays(kind, object);
+        if (found)
+                replace(core, &t->items[at], image);
+        else
+                rc = insert(core, t, at, key, image);
+        if (rc == 0)
+                index_object(core, kind, true, key, object);
+        return rc;
+}
+
+int api_objects_set(struct api_core *core, const struct api_kind *kind, const char *key,
+                    struct api_image *image)
 {
         struct api_table_of_kind *t = table_of(core, kind);
         size_t at = api_lower_bound(t, key);
-        bool found = at < t->count && strcmp(t->items[at].key, key) == 0;
-        bool idle = found && idle_change(kind, t->items[at].object, object), due = core->schedule_due;
-        int r = 0;
+        bool found = at < t->count && strcmp(t->items[at].key, key) == 0, due = core->schedule_due;
+        json_t *old = found ? json_incref(api_tree(core, &t->items[at])) : NULL;
+        bool idle = image && idle_change(kind, old, api_hot_tree(core->hot, image));
+        int rc = 0;
 
+        if (found && !old)
+                return -ENOMEM;
         if (found)
-                index_object(core, kind, false, key, t->items[at].object);
-        if (!object) {
-                if (found)
-                        remove_at(core, t, at);
-                return 0;
-        }
-        if (found) {
-                json_incref(object);
-                json_decref(t->items[at].object);
-                t->items[at].object = object;
-        } else {
-                r = insert(core, t, at, key, object);
-        }
-        if (r == 0)
-                index_object(core, kind, true, key, object);
+                index_object(core, kind, false, key, old);
+        if (image)
+                rc = put(core, kind, at, found, key, image);
+        else if (found)
+                remove_at(core, t, at);
         if (idle)
                 core->schedule_due = due;
-        return r;
+        json_decref(old);
+        return rc;
 }

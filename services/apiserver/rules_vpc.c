@@ -29,10 +29,12 @@ static const json_t *port_within(const struct api_core *core, const char *name_s
         const struct api_table_of_kind *ports = api_objects(core, &api_kind_port);
 
         for (size_t i = 0; i < ports->count; i++) {
-                const json_t *p = ports->items[i].object;
-                if (strcmp(api_namespace(p), name_space) == 0 && strcmp(api_text(p, "spec.vpc"), vpc) == 0 &&
-                    (!subnet || strcmp(api_text(p, "spec.subnet"), subnet) == 0))
-                        return p;
+                const struct api_image *p = ports->items[i].image;
+
+                if (strcmp(p->name_space, name_space) == 0 &&
+                    strcmp(api_image_field(&api_kind_port, p, "spec.vpc"), vpc) == 0 &&
+                    (!subnet || strcmp(api_image_field(&api_kind_port, p, "spec.subnet"), subnet) == 0))
+                        return api_tree(core, &ports->items[i]);
         }
         return NULL;
 }
@@ -71,13 +73,13 @@ static void vpc_update(struct api_txn *t, const json_t *old, json_t *vpc, struct
         if (api_causes_any(causes) || nat == json_is_true(api_at(old, "spec.sourceNAT")))
                 return;
         for (size_t i = 0; i < ports->count; i++) {
-                const json_t *port = ports->items[i].object;
+                const struct api_image *port = ports->items[i].image;
                 json_t *copy;
 
-                if (strcmp(api_namespace(port), api_namespace(vpc)) != 0 ||
-                    strcmp(api_text(port, "spec.vpc"), api_name(vpc)) != 0)
+                if (strcmp(port->name_space, api_namespace(vpc)) != 0 ||
+                    strcmp(api_image_field(&api_kind_port, port, "spec.vpc"), api_name(vpc)) != 0)
                         continue;
-                copy = json_deep_copy(port);
+                copy = json_deep_copy(api_tree(t->core, &ports->items[i]));
                 (void)api_set(copy, "status.sourceNAT", json_boolean(nat));
                 (void)api_txn_put(t, &api_kind_port, copy);
         }
@@ -94,7 +96,7 @@ static void vpc_remove(struct api_txn *t, const json_t *vpc, const json_t *optio
                 return;
         }
         for (size_t i = subnets->count; i > 0; i--) {
-                json_t *s = subnets->items[i - 1].object;
+                json_t *s = api_tree(t->core, &subnets->items[i - 1]);
                 if (strcmp(api_namespace(s), api_namespace(vpc)) == 0 &&
                     strcmp(api_text(s, "spec.vpc"), api_name(vpc)) == 0)
                         (void)api_txn_delete(t, &api_kind_subnet, s);

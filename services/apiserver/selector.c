@@ -11,6 +11,12 @@
 
 #define REQUIREMENTS_MAX 64
 #define SELECTOR_MAX     8192
+#define DIGEST_GUESS     1024 /* bytes of most digests */
+
+#define EVENT_FIELDS                                                                                         \
+        "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",      \
+            "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",       \
+            "reason", "reportingComponent", "source", "type"
 
 enum operator{ OP_IN, OP_NOT_IN, OP_EXISTS, OP_NOT_EXISTS };
 
@@ -22,6 +28,7 @@ struct requirement {
 };
 
 struct api_selector {
+        const struct api_kind *kind;
         struct requirement items[REQUIREMENTS_MAX];
         size_t count;
 };
@@ -152,18 +159,7 @@ static const char *const *field_labels(const struct api_kind *kind)
         static const char *const subnet[] = {"spec.vpc", NULL};
         static const char *const node[] = {"spec.unschedulable", NULL};
         static const char *const ns[] = {"status.phase", NULL};
-        static const char *const event[] = {"involvedObject.kind",
-                                            "involvedObject.namespace",
-                                            "involvedObject.name",
-                                            "involvedObject.uid",
-                                            "involvedObject.apiVersion",
-                                            "involvedObject.resourceVersion",
-                                            "involvedObject.fieldPath",
-                                            "reason",
-                                            "reportingComponent",
-                                            "source",
-                                            "type",
-                                            NULL};
+        static const char *const event[] = {EVENT_FIELDS, NULL};
         static const char *const none[] = {NULL};
 
         return kind == &api_kind_pod         ? pod
@@ -173,6 +169,15 @@ static const char *const *field_labels(const struct api_kind *kind)
                : kind == &api_kind_namespace ? ns
                : kind == &api_kind_event     ? event
                                              : none;
+}
+
+/* What an image's digest holds: the above, and what the core's own sweeps look at. */
+static const char *const *digest_fields(const struct api_kind *kind)
+{
+        static const char *const event[] = {EVENT_FIELDS, "lastTimestamp", "metadata.creationTimestamp",
+                                            NULL};
+
+        return kind == &api_kind_event ? event : field_labels(kind);
 }
 
 static int check_field(const struct api_kind *kind, const char *key, char error[256])
@@ -223,6 +228,7 @@ int api_selector_new(struct api_selector **out, const struct api_kind *kind, con
                 (void)snprintf(error, 256, "selector is longer than %d bytes", SELECTOR_MAX);
                 return -EINVAL;
         }
+        s->kind = kind;
         r = parse(s, kind, &l);
         if (r == 0)
                 r = parse(s, kind, &f);
@@ -231,6 +237,8 @@ int api_selector_new(struct api_selector **out, const struct api_kind *kind, con
         *out = AK_STEAL(s);
         return 0;
 }
+
+/* ---- what is looked at ---- */
 
 static const char *field_text(const json_t *object, const char *path)
 {
@@ -243,17 +251,93 @@ static const char *field_text(const json_t *object, const char *path)
         return api_text(object, strcmp(path, "source") == 0 ? "source.component" : path);
 }
 
-static bool satisfied(const struct requirement *q, const json_t *object)
-{
-        const char *value;
+/* A digest: the values of the kind's field labels, then pairs of label and value, then "". */
+struct digest {
+        char *at;
+        size_t room, len; /* len may become more than there is room */
+};
 
-        if (q->field) {
-                value = field_text(object, q->key);
-        } else {
-                value = json_string_value(json_object_get(api_at(object, "metadata.labels"), q->key));
-                if (!value)
-                        return q->op == OP_NOT_IN || q->op == OP_NOT_EXISTS;
+static void add_word(struct digest *d, const char *word)
+{
+        size_t size = strlen(word) + 1;
+
+        if (d->len + size <= d->room)
+                memcpy(d->at + d->len, word, size);
+        d->len += size;
+}
+
+static size_t make_digest(const struct api_kind *kind, const json_t *object, char *out, size_t room)
+{
+        struct digest d = {.at = out, .room = room};
+        const char *key;
+        json_t *value;
+
+        for (const char *const *f = digest_fields(kind); *f; f++)
+                add_word(&d, field_text(object, *f));
+        json_object_foreach(api_at(object, "metadata.labels"), key, value)
+        {
+                if (!*key || !json_is_string(value))
+                        continue;
+                add_word(&d, key);
+                add_word(&d, json_string_value(value));
         }
+        add_word(&d, "");
+        return d.len;
+}
+
+struct api_image *api_image_of(const struct api_kind *kind, json_t *object, uint64_t resource_version)
+{
+        char most[DIGEST_GUESS];
+        size_t len = make_digest(kind, object, most, sizeof(most));
+        AK_AUTOFREE char *large = len > sizeof(most) ? malloc(len) : NULL;
+
+        if (len > sizeof(most) && !large)
+                return NULL;
+        if (large)
+                (void)make_digest(kind, object, large, len);
+        return api_image_new(object, resource_version, large ? large : most, len);
+}
+
+static const char *next_word(const char *word)
+{
+        return word + strlen(word) + 1;
+}
+
+const char *api_image_field(const struct api_kind *kind, const struct api_image *image, const char *path)
+{
+        const char *word = image->digest;
+
+        if (strcmp(path, "metadata.name") == 0)
+                return image->name;
+        if (strcmp(path, "metadata.namespace") == 0)
+                return image->name_space;
+        for (const char *const *f = digest_fields(kind); *f; f++, word = next_word(word)) {
+                if (strcmp(*f, path) == 0)
+                        return word;
+        }
+        return "";
+}
+
+static const char *image_label(const struct api_kind *kind, const struct api_image *image, const char *key)
+{
+        const char *word = image->digest;
+
+        for (const char *const *f = digest_fields(kind); *f; f++)
+                word = next_word(word);
+        for (; *word; word = next_word(next_word(word))) {
+                if (strcmp(word, key) == 0)
+                        return next_word(word);
+        }
+        return NULL;
+}
+
+/* ---- what is asked of it ---- */
+
+/* NULL: the label is not there. */
+static bool satisfied(const struct requirement *q, const char *value)
+{
+        if (!value)
+                return q->op == OP_NOT_IN || q->op == OP_NOT_EXISTS;
         switch (q->op) {
         case OP_IN:
                 return json_object_get(q->values, value) != NULL;
@@ -278,10 +362,29 @@ const char *api_selector_value(const struct api_selector *s, const char *path)
         return NULL;
 }
 
+static const char *value_in(const struct requirement *q, const json_t *object)
+{
+        return q->field ? field_text(object, q->key)
+                        : json_string_value(json_object_get(api_at(object, "metadata.labels"), q->key));
+}
+
 bool api_selector_matches(const struct api_selector *s, const json_t *object)
 {
         for (size_t i = 0; s && i < s->count; i++)
-                if (!satisfied(&s->items[i], object))
+                if (!satisfied(&s->items[i], value_in(&s->items[i], object)))
                         return false;
+        return true;
+}
+
+bool api_selector_matches_image(const struct api_selector *s, const struct api_image *image)
+{
+        for (size_t i = 0; s && i < s->count; i++) {
+                const struct requirement *q = &s->items[i];
+                const char *value =
+                    q->field ? api_image_field(s->kind, image, q->key) : image_label(s->kind, image, q->key);
+
+                if (!satisfied(q, value))
+                        return false;
+        }
         return true;
 }

@@ -164,7 +164,13 @@ void api_result_deinit(struct api_result *r)
         for (size_t i = 0; i < r->change_count; i++) {
                 json_decref(r->changes[i].object);
                 json_decref(r->changes[i].old);
+                (void)api_image_unref(r->changes[i].image);
+                (void)api_image_unref(r->changes[i].old_image);
         }
         free(r->changes);
+        (void)api_image_unref(r->image);
+        for (size_t i = 0; i < r->image_count; i++)
+                (void)api_image_unref(r->images[i]);
+        free(r->images);
         *r = (struct api_result){0};
 }

@@ -499,11 +499,9 @@ static void test_reload(void **state)
         for (size_t k = 0; k < api_kind_count; k++) {
                 const struct api_table_of_kind *t = api_objects(w->core, kinds[k]);
                 for (size_t i = 0; i < t->count; i++)
-                        assert_int_equal(
-                            api_core_load(
-                                again.core, kinds[k], t->items[i].object,
-                                strtoull(api_text(t->items[i].object, "metadata.resourceVersion"), NULL, 10)),
-                            0);
+                        assert_int_equal(api_core_load(again.core, kinds[k], api_tree(w->core, &t->items[i]),
+                                                       t->items[i].image->resource_version),
+                                         0);
         }
         struct api_result started;
         assert_int_equal(api_core_start(again.core, again.now_us, &started), 0);

@@ -313,11 +313,15 @@ static void append(struct api_hub *hub, uint64_t version)
             .kind = api_kinds[0],
             .object = json_pack("{s:{s:s, s:s}}", "metadata", "name", "x", "namespace", "default"),
             .resource_version = version};
-        struct api_event *event = api_event_new(&change);
+        struct api_event *event;
+
+        change.image = api_image_new(change.object, version, NULL, 0);
+        event = api_event_new(&change);
 
         assert_non_null(event);
         api_hub_append(hub, &event, 1);
         (void)api_event_unref(event);
+        (void)api_image_unref(change.image);
         json_decref(change.object);
 }
 

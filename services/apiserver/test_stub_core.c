@@ -141,8 +141,13 @@ void api_result_deinit(struct api_result *r)
         for (size_t i = 0; i < r->change_count; i++) {
                 json_decref(r->changes[i].object);
                 json_decref(r->changes[i].old);
+                (void)api_image_unref(r->changes[i].image);
+                (void)api_image_unref(r->changes[i].old_image);
         }
         free(r->changes);
+        for (size_t i = 0; i < r->image_count; i++)
+                (void)api_image_unref(r->images[i]);
+        free(r->images);
         *r = (struct api_result){0};
 }
 
@@ -174,7 +179,13 @@ static int change(struct api_core *core, const struct api_request *q, const char
         out->change_count = 1;
         stamp(object, q, ++core->version);
         out->changes[0] =
-            (struct api_change){type, q->kind, json_incref(object), json_incref(old), core->version};
+            (struct api_change){.type = type,
+                                .kind = q->kind,
+                                .object = json_incref(object),
+                                .old = json_incref(old),
+                                .resource_version = core->version,
+                                .image = api_image_new(object, core->version, NULL, 0),
+                                .old_image = old ? api_image_new(old, core->version, NULL, 0) : NULL};
         if (type == API_DELETED)
                 (void)json_object_del(core->objects, key);
         else
@@ -182,6 +193,19 @@ static int change(struct api_core *core, const struct api_request *q, const char
         out->code = type == API_ADDED ? 201 : 200;
         out->object = object;
         return 0;
+}
+
+static void list_images(json_t *items, uint64_t version, struct api_result *out)
+{
+        json_t *object;
+        size_t i;
+
+        out->images = calloc(json_array_size(items) + 1, sizeof(struct api_image *));
+        json_array_foreach(items, i, object)
+        {
+                out->images[out->image_count++] = api_image_new(object, version, NULL, 0);
+        }
+        (void)json_array_clear(items);
 }
 
 static int list(struct api_core *core, const struct api_request *q, struct api_result *out)
@@ -203,6 +227,8 @@ static int list(struct api_core *core, const struct api_request *q, struct api_r
         (void)api_selector_free(s);
         (void)snprintf(version, sizeof(version), "%" PRIu64, core->version);
         out->code = 200;
+        if (q->images)
+                list_images(items, core->version, out);
         out->object = json_pack("{s:s, s:s, s:{s:s}, s:o}", "kind", q->kind->list_kind, "apiVersion", "v1",
                                 "metadata", "resourceVersion", version, "items", items);
         return 0;
@@ -289,6 +315,15 @@ bool api_selector_matches(const struct api_selector *s, const json_t *object)
         if (*s->label && (!value || strcmp(value, s->value) != 0))
                 return false;
         return !*s->field || (field && strcmp(field, s->field_value) == 0);
+}
+
+bool api_selector_matches_image(const struct api_selector *s, const struct api_image *image)
+{
+        json_t *object = api_image_object(image);
+        bool matches = api_selector_matches(s, object);
+
+        json_decref(object);
+        return matches;
 }
 
 json_t *api_status_failure(int code, const char *reason, const struct api_kind *kind, const char *name,

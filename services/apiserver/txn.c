@@ -35,6 +35,29 @@ static void stamp(struct api_txn *t, json_t *object)
         (void)api_set(object, "metadata.resourceVersion", json_string(version));
 }
 
+/* What is changed and what it is changed to; both are held. */
+static int look_up(struct api_txn *t, const char *key, struct api_change *c)
+{
+        struct api_image *old = api_find_image(t->core, c->kind, key);
+
+        c->image = api_image_of(c->kind, c->object, c->resource_version);
+        if (!c->image)
+                return -ENOMEM;
+        if (!old)
+                return 0;
+        c->old = json_incref(api_hot_tree(t->core->hot, old));
+        c->old_image = c->old ? api_image_ref(old) : NULL;
+        return c->old ? 0 : -ENOMEM;
+}
+
+static void change_deinit(struct api_change *c)
+{
+        json_decref(c->object);
+        json_decref(c->old);
+        (void)api_image_unref(c->image);
+        (void)api_image_unref(c->old_image);
+}
+
 static int change(struct api_txn *t, const struct api_kind *kind, json_t *object, bool removal)
 {
         char key[API_KEY_SIZE];
@@ -44,16 +67,16 @@ static int change(struct api_txn *t, const struct api_kind *kind, json_t *object
         api_key(kind->namespaced ? api_namespace(object) : "", api_name(object), key);
         stamp(t, object);
         c.resource_version = t->core->resource_version;
-        c.old = json_incref(api_find_key(t->core, kind, key));
+        r = look_up(t, key, &c);
         c.type = removal ? API_DELETED : c.old ? API_MODIFIED : API_ADDED;
-        r = api_objects_set(t->core, kind, key, removal ? NULL : object);
+        if (r == 0)
+                r = api_objects_set(t->core, kind, key, removal ? NULL : c.image);
         if (r == 0)
                 r = record(t, &c);
         if (r < 0) {
-                json_decref(c.old);
-                json_decref(object);
                 api_fail(t->out, 507, "InsufficientStorage", kind, api_name(object),
                          r == -ENOSPC ? "the server holds as many objects as it may" : "out of memory");
+                change_deinit(&c);
         }
         return r;
 }
@@ -114,9 +137,8 @@ void api_txn_rollback(struct api_txn *t)
                 char key[API_KEY_SIZE];
 
                 api_key(c->kind->namespaced ? api_namespace(c->object) : "", api_name(c->object), key);
-                (void)api_objects_set(t->core, c->kind, key, c->old);
-                json_decref(c->object);
-                json_decref(c->old);
+                (void)api_objects_set(t->core, c->kind, key, c->old_image);
+                change_deinit(c);
         }
         restore_cursors(t);
         t->core->resource_version = t->first_version;

@@ -18,17 +18,19 @@ struct api_watcher {
         char *name_space;
         enum api_event_form form;
         bool bookmarks, initial_end, closed, expired, waiting;
-        json_t *initial;
-        size_t initial_at;
+        struct api_image **initial; /* those not sent yet are from initial_at on */
+        size_t initial_count, initial_at;
         uint64_t seq;          /* the next place in the ring to look at */
         uint64_t after;        /* events up to here are old news */
         uint64_t last_version; /* the newest that the client knows of */
         uint64_t bookmark_due_us, deadline_us;
-        /* What is being sent: a slice of `event`'s text, or of `own`. */
+        /* What is being sent, and what holds its bytes. */
+        struct api_line line;
+        size_t piece, piece_at;
+        bool sending;
         struct api_event *event;
+        struct api_image *image;
         char *own;
-        const char *text;
-        size_t text_len, text_at;
         void (*wake)(void *arg);
         void *arg;
 };
@@ -117,10 +119,10 @@ static bool event_type_for(const struct api_watcher *w, const struct api_event *
 
         if (e->kind != w->kind || e->resource_version <= w->after)
                 return false;
-        if (*w->name_space && strcmp(w->name_space, api_object_meta(e->object, "namespace")) != 0)
+        if (*w->name_space && strcmp(w->name_space, e->image->name_space) != 0)
                 return false;
-        now = api_selector_matches(w->selector, e->object);
-        before = e->type == API_MODIFIED && e->old && api_selector_matches(w->selector, e->old);
+        now = api_selector_matches_image(w->selector, e->image);
+        before = e->type == API_MODIFIED && e->old && api_selector_matches_image(w->selector, e->old);
         if (!now && !before)
                 return false;
         if (e->type == API_DELETED || !now)
@@ -229,7 +231,6 @@ static int setup(struct api_watcher *w, const struct api_watch_options *o, uint6
         w->form = o->form;
         w->bookmarks = o->bookmarks;
         w->initial_end = o->initial_end && o->bookmarks;
-        w->initial = json_incref(o->initial);
         w->after = w->last_version = o->after;
         /* Not the ring's beginning: old news that drops out of it is no loss to this watcher. */
         w->seq = place_after(w->hub, o->after);
@@ -256,10 +257,11 @@ int api_watcher_new(struct api_watcher **out, struct api_hub *hub, const struct 
         rc = setup(w, options, now_us, error);
         if (rc < 0) {
                 free(w->name_space);
-                json_decref(w->initial);
                 free(w);
                 return rc;
         }
+        w->initial = options->initial;
+        w->initial_count = options->initial_count;
         w->next = hub->watchers;
         if (w->next)
                 w->next->prev = w;
@@ -269,12 +271,20 @@ int api_watcher_new(struct api_watcher **out, struct api_hub *hub, const struct 
         return 0;
 }
 
-static void finish_text(struct api_watcher *w)
+static void finish_line(struct api_watcher *w)
 {
         w->event = api_event_unref(w->event);
+        w->image = api_image_unref(w->image);
         free(AK_STEAL(w->own));
-        w->text = NULL;
-        w->text_len = w->text_at = 0;
+        w->sending = false;
+        w->piece = w->piece_at = 0;
+}
+
+static void drop_initial(struct api_watcher *w)
+{
+        while (w->initial_at < w->initial_count)
+                (void)api_image_unref(w->initial[w->initial_at++]);
+        free(AK_STEAL(w->initial));
 }
 
 struct api_watcher *api_watcher_free(struct api_watcher *w)
@@ -288,9 +298,9 @@ struct api_watcher *api_watcher_free(struct api_watcher *w)
         if (w->next)
                 w->next->prev = w->prev;
         w->hub->watcher_count--;
-        finish_text(w);
+        finish_line(w);
+        drop_initial(w);
         (void)api_selector_free(w->selector);
-        json_decref(w->initial);
         free(w->name_space);
         free(w);
         return NULL;
@@ -303,14 +313,15 @@ void api_watcher_close(struct api_watcher *w)
 
 static bool send_own(struct api_watcher *w, const char *type, json_t *object)
 {
-        bool sent = object && api_event_encode(type, object, &w->own, &w->text_len) == 0;
+        size_t len;
 
-        if (sent)
-                w->text = w->own;
+        w->sending = object && api_event_encode(type, object, &w->own, &len) == 0;
+        if (w->sending)
+                w->line = (struct api_line){.pieces = {{w->own, len}}};
         else
                 w->closed = true; /* out of memory: end the stream, the client starts anew */
         json_decref(object);
-        return sent;
+        return w->sending;
 }
 
 static const char *include_of(enum api_event_form form)
@@ -320,11 +331,19 @@ static const char *include_of(enum api_event_form form)
 
 static bool send_initial(struct api_watcher *w, uint64_t real_us)
 {
-        json_t *object = json_array_get(w->initial, w->initial_at++);
+        AK_CLEANUP(api_image_unrefp) struct api_image *image = w->initial[w->initial_at++];
+        json_t *object, *table;
 
-        if (w->form == API_EVENT_OBJECT)
-                return send_own(w, "ADDED", json_incref(object));
-        return send_own(w, "ADDED", api_table(w->kind, object, include_of(w->form), real_us));
+        if (w->form == API_EVENT_OBJECT) {
+                w->sending = api_event_added(image, &w->line) == 0;
+                w->closed = !w->sending;
+                w->image = AK_STEAL(image);
+                return w->sending;
+        }
+        object = api_image_object(image);
+        table = object ? api_table(w->kind, object, include_of(w->form), real_us) : NULL;
+        json_decref(object);
+        return send_own(w, "ADDED", table);
 }
 
 static bool send_bookmark(struct api_watcher *w, bool initial_end, uint64_t real_us)
@@ -361,33 +380,31 @@ static bool send_expired(struct api_watcher *w)
 static bool send_event(struct api_watcher *w, enum api_change_type type, uint64_t real_us)
 {
         struct api_event *e = *place(w->hub, w->seq++);
-        const struct api_event_text *t = api_event_text(e, type, w->form, real_us);
 
         w->last_version = e->resource_version;
-        if (!t) {
-                w->closed = true;
-                return false;
-        }
+        w->sending = api_event_line(e, type, w->form, real_us, &w->line) == 0;
         if (w->form == API_EVENT_OBJECT) {
                 w->event = api_event_ref(e);
-                w->text = t->text;
-        } else {
+        } else if (w->sending) {
                 /* A Table's text is replaced when it is stale, so a reader takes a copy. */
-                w->text = w->own = strndup(t->text, t->len);
+                w->own = strndup(w->line.pieces[0].text, w->line.pieces[0].len);
+                w->line.pieces[0].text = w->own;
+                w->sending = w->own;
         }
-        w->text_len = t->len;
-        return w->text;
+        w->closed = !w->sending;
+        return w->sending;
 }
 
 /* Puts the next line in place; false when there is none now. */
-static bool next_text(struct api_watcher *w, uint64_t now_us, uint64_t real_us)
+static bool next_line(struct api_watcher *w, uint64_t now_us, uint64_t real_us)
 {
         enum api_change_type type;
 
         if (w->closed)
                 return false;
-        if (w->initial_at < json_array_size(w->initial))
+        if (w->initial_at < w->initial_count)
                 return send_initial(w, real_us);
+        drop_initial(w);
         if (w->initial_end) {
                 w->initial_end = false;
                 return send_bookmark(w, true, real_us);
@@ -407,22 +424,34 @@ static bool next_text(struct api_watcher *w, uint64_t now_us, uint64_t real_us)
         return false;
 }
 
+/* As much of the line as there is room for. */
+static size_t copy_line(struct api_watcher *w, char *buf, size_t max)
+{
+        size_t done = 0;
+
+        while (w->piece < API_LINE_PIECES) {
+                size_t left = w->line.pieces[w->piece].len - w->piece_at,
+                       n = left < max - done ? left : max - done;
+
+                if (n > 0)
+                        memcpy(buf + done, w->line.pieces[w->piece].text + w->piece_at, n);
+                done += n;
+                w->piece_at += n;
+                if (n < left)
+                        return done;
+                w->piece++;
+                w->piece_at = 0;
+        }
+        finish_line(w);
+        return done;
+}
+
 ssize_t api_watcher_read(struct api_watcher *w, char *buf, size_t max, uint64_t now_us, uint64_t real_us)
 {
         size_t done = 0;
 
-        while (done < max) {
-                size_t n;
-
-                if (!w->text && !next_text(w, now_us, real_us))
-                        break;
-                n = w->text_len - w->text_at < max - done ? w->text_len - w->text_at : max - done;
-                memcpy(buf + done, w->text + w->text_at, n);
-                done += n;
-                w->text_at += n;
-                if (w->text_at == w->text_len)
-                        finish_text(w);
-        }
+        while (done < max && (w->sending || next_line(w, now_us, real_us)))
+                done += copy_line(w, buf + done, max - done);
         if (done > 0)
                 return (ssize_t)done;
         if (w->closed)

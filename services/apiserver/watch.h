@@ -50,8 +50,10 @@ struct api_watch_options {
         const char *labels, *fields;
         enum api_event_form form;
         bool bookmarks;
-        bool initial_end;        /* a bookmark with k8s.io/initial-events-end after `initial` */
-        json_t *initial;         /* array of objects that come first, as ADDED; NULL = none; borrowed */
+        bool initial_end;           /* a bookmark with k8s.io/initial-events-end after `initial` */
+        struct api_image **initial; /* what comes first, as ADDED; NULL = nothing; malloc'd, taken over with
+                                       its references unless an error is returned */
+        size_t initial_count;
         uint64_t after;          /* changes past this resourceVersion follow */
         uint64_t deadline_us;    /* monotonic; 0 = none */
         void (*wake)(void *arg); /* there may be something to read; never called from inside a read */

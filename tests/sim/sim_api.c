@@ -99,10 +99,12 @@ void sim_api_list(struct sim *sim)
 
                 sim->delivered[which] = json_object();
                 for (size_t i = 0; i < t->count; i++) {
-                        if (!on_node(t->items[i].object))
+                        json_t *object = api_tree(sim->api, &t->items[i]);
+
+                        if (!on_node(object))
                                 continue;
                         (void)json_object_del(before, t->items[i].key);
-                        stream_object(sim, which, t->items[i].key, t->items[i].object, false);
+                        stream_object(sim, which, t->items[i].key, object, false);
                 }
                 json_object_foreach(before, key, last)
                 {
@@ -242,9 +244,8 @@ static void copy_store(struct sim *sim, struct api_core *fresh)
         for (size_t k = 0; k < api_kind_count; k++) {
                 const struct api_table_of_kind *t = api_objects(sim->api, api_kinds[k]);
                 for (size_t i = 0; i < t->count; i++)
-                        if (api_core_load(fresh, api_kinds[k], t->items[i].object,
-                                          strtoull(api_text(t->items[i].object, "metadata.resourceVersion"),
-                                                   NULL, 10)) < 0)
+                        if (api_core_load(fresh, api_kinds[k], api_tree(sim->api, &t->items[i]),
+                                          t->items[i].image->resource_version) < 0)
                                 abort();
         }
         api_core_set_resource_version(fresh, api_core_resource_version(sim->api));
@@ -482,6 +483,6 @@ json_t *sim_api_objects(struct sim *sim, const struct api_kind *kind)
         json_t *list = json_array();
 
         for (size_t i = 0; i < t->count; i++)
-                (void)json_array_append(list, t->items[i].object);
+                (void)json_array_append_new(list, api_image_object(t->items[i].image));
         return list;
 }

@@ -210,21 +210,30 @@
         F(U64, mtu, 65535, 0, OPTIONAL, "MTU of the subnet; 0 = the fabric's")                               \
         F(BOOL, source_nat, 0, 0, OPTIONAL, "of the VPC, as in nic.diff")
 
-/* M(struct and symbol, type on the wire, topic key, publisher, listeners, fields, doc) */
+/* M(struct and symbol, type on the wire, topic key, publisher, listeners, fields, doc, what the listeners do
+ * when they get it twice) */
 #define AK_MESSAGES(M)                                                                                       \
         M(vm_diff, "vm.diff", "<pod uid>", "watcher", "hypervisor", AK_VM_DIFF_FIELDS,                       \
-          "The VM that the node should have. Twice: nothing; answered with vm.status.")                      \
-        M(vm_status, "vm.status", "<pod uid>", "hypervisor", "watcher", AK_VM_STATUS_FIELDS,        \
-          "The VM that the node has.")                                                                       \
+          "The VM that the node should have.",                                                               \
+          "With the same generation and attempt the hypervisor does nothing and answers with vm.status "     \
+          "again; a higher attempt makes a failed start run once more.")                                     \
+        M(vm_status, "vm.status", "<pod uid>", "hypervisor", "watcher, network", AK_VM_STATUS_FIELDS,        \
+          "The VM that the node has.", "Nothing: it is the state that is known already.")                    \
         M(nic_diff, "nic.diff", "<pod uid>/<port id>", "watcher", "network, hypervisor", AK_NIC_DIFF_FIELDS, \
-          "A NIC that a VM should have, or no longer. Twice: answered with port.status and nic.status "      \
-          "again.")                                                                                          \
+          "A NIC that a VM should have, or no longer.",                                                      \
+          "The network service answers with port.status again, the hypervisor with nic.status: so a wish "   \
+          "that is repeated heals a loss anywhere. A higher attempt makes a failed step run once more, an "  \
+          "older generation or attempt is ignored.")                                                         \
         M(port_status, "port.status", "<pod uid>/<port id>", "network", "watcher, hypervisor",               \
-          AK_PORT_STATUS_FIELDS,                                                                             \
-          "The host's side of a NIC. ready makes the hypervisor attach it; twice: answered with nic.status " \
-          "again.")                                                                                          \
+          AK_PORT_STATUS_FIELDS, "The host's side of a NIC. `ready` lets the hypervisor attach it.",         \
+          "The hypervisor answers a `ready` for a NIC that it has attached with nic.status again; another "  \
+          "`ifindex` means that the tap was made anew. The watcher does nothing.")                           \
         M(subnet_peers, "subnet.peers", "<subnet id>", "watcher", "network", AK_SUBNET_PEERS_FIELDS,         \
-          "The ports that a subnet has on other nodes, all of them: what is not listed is not there.")       \
+          "The ports that a subnet has on other nodes, all of them: what is not listed is not there.",       \
+          "Nothing: the list is compared with what the kernel has.")                                         \
         M(nic_status, "nic.status", "<pod uid>/<port id>", "hypervisor", "watcher, network",                 \
           AK_NIC_STATUS_FIELDS,                                                                              \
-          "The VM's side of a NIC. detached lets the network service release the port.")
+          "The VM's side of a NIC. `detached` lets the network service release the "                         \
+          "port.",                                                                                           \
+          "Nothing: it is the state that is known already. As long as the network service has not heard "    \
+          "`detached`, it keeps the port.")

@@ -34,7 +34,7 @@ AK_ENUMS(ENUM_TABLE)
          .doc = text},
 
 /* One function per message, so that `this_record` can name its struct while the field list expands. */
-#define MESSAGE_INFO(message, wire, topic_key, from, to, fields_of, text)                                    \
+#define MESSAGE_INFO(message, wire, topic_key, from, to, fields_of, text, repeat)                            \
         static const struct ak_message_info *message##_info(void)                                            \
         {                                                                                                    \
                 typedef struct ak_##message this_record;                                                     \
@@ -44,6 +44,7 @@ AK_ENUMS(ENUM_TABLE)
                                                             .publisher = from,                               \
                                                             .listeners = to,                                 \
                                                             .doc = text,                                     \
+                                                            .twice = repeat,                                 \
                                                             .record = {.name = wire,                         \
                                                                        .size = sizeof(this_record),          \
                                                                        .fields = fields,                     \
@@ -55,7 +56,7 @@ AK_MESSAGES(MESSAGE_INFO)
 
 const struct ak_message_info *ak_message_info(enum ak_message_type type)
 {
-#define INFO_CALL(message, wire, topic_key, from, to, fields_of, text) message##_info,
+#define INFO_CALL(message, wire, topic_key, from, to, fields_of, text, repeat) message##_info,
         static const struct ak_message_info *(*const infos[])(void) = {AK_MESSAGES(INFO_CALL)};
         return (size_t)type < AK_ARRAY_SIZE(infos) ? infos[type]() : NULL;
 }
@@ -258,35 +259,4 @@ int ak_message_from_json(const json_t *json, struct ak_message **out, char error
                 return r;
         *out = AK_STEAL(m);
         return 0;
-}
-
-static void write_overview(FILE *out)
-{
-        (void)fputs(
-            "# Messages of the node's bus\n\n"
-            "Generated from `proto/messages.h` (`ninja proto-update`); do not edit.\n\n"
-            "Every message states a fact or a wish that is still true: receiving one twice, late, or "
-            "again after\n"
-            "a restart is harmless. A body is a msgpack map with string keys. A missing optional field "
-            "has its\n"
-            "zero value (of an enum, the first); an unknown field is ignored. A missing required field, "
-            "a wrong\n"
-            "type or a value past its limit makes the receiver drop the message.\n\n"
-            "| type | topic | published by | heard by |\n|-|-|-|-|\n",
-            out);
-        for (int t = 0; t < AK_MESSAGE_TYPE_COUNT; t++) {
-                const struct ak_message_info *info = ak_message_info(t);
-
-                (void)fprintf(out, "| %s | `%s/%s` | %s | %s |\n", info->type, info->type, info->key,
-                              info->publisher, info->listeners);
-        }
-}
-
-void ak_messages_reference(FILE *out)
-{
-        write_overview(out);
-        for (int t = 0; t < AK_MESSAGE_TYPE_COUNT; t++) {
-                (void)fputc('\n', out);
-                ak_record_reference(&ak_message_info(t)->record, out);
-        }
 }

@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "libcommon/cleanup.h"
 #include "libcommon/schema.h"
@@ -38,7 +37,7 @@ AK_ENUMS(AK_PROTO_ENUM)
                 uint64_t items[b];                                                                           \
         } name;
 #define AK_PROTO_DECLARE(kind, name, a, b, presence, doc) AK_PROTO_DECLARE_##kind(name, a, b)
-#define AK_PROTO_STRUCT(name, type, key, from, to, fields, doc)                                              \
+#define AK_PROTO_STRUCT(name, type, key, from, to, fields, doc, twice)                                       \
         struct ak_##name {                                                                                   \
                 fields(AK_PROTO_DECLARE)                                                                     \
         };
@@ -47,7 +46,7 @@ AK_MESSAGES(AK_PROTO_STRUCT)
 
 /* enum ak_message_type { AK_MESSAGE_VM_DIFF … } in the order of AK_MESSAGES. */
 enum ak_message_type {
-#define AK_PROTO_TYPE(name, type, key, from, to, fields, doc) ak_message_##name,
+#define AK_PROTO_TYPE(name, type, key, from, to, fields, doc, twice) ak_message_##name,
         AK_MESSAGES(AK_PROTO_TYPE)
 #undef AK_PROTO_TYPE
             AK_MESSAGE_TYPE_COUNT
@@ -57,6 +56,7 @@ struct ak_message_info {
         const char *type; /* "nic.diff" */
         const char *key;  /* "<pod uid>/<port id>" */
         const char *publisher, *listeners, *doc;
+        const char *twice; /* what the listeners do when they get it again */
         struct ak_record record;
 };
 const struct ak_message_info *ak_message_info(enum ak_message_type type);
@@ -67,7 +67,7 @@ int ak_message_type_of_topic(const char *topic, enum ak_message_type *out);
 struct ak_message {
         enum ak_message_type type;
         union {
-#define AK_PROTO_MEMBER(name, type, key, from, to, fields, doc) struct ak_##name name;
+#define AK_PROTO_MEMBER(name, type, key, from, to, fields, doc, twice) struct ak_##name name;
                 AK_MESSAGES(AK_PROTO_MEMBER)
 #undef AK_PROTO_MEMBER
         };
@@ -95,5 +95,3 @@ int ak_message_decode(const char *topic, const uint8_t *body, size_t len, struct
                       char error[AK_SCHEMA_ERROR_SIZE]);
 json_t *ak_message_to_json(const struct ak_message *m); /* {"type": …, fields…} */
 int ak_message_from_json(const json_t *json, struct ak_message **out, char error[AK_SCHEMA_ERROR_SIZE]);
-/* The whole reference page, Markdown. */
-void ak_messages_reference(FILE *out);

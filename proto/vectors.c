@@ -7,11 +7,12 @@
  * of the wire format shows up here before it reaches a node that runs the previous version. An example has
  * to set every field, so that a new field needs a new example. With --update both files are written anew,
  * the JSON in canonical form, and a seed of each in SEEDS for the fuzz target (a byte that names the type,
- * and the body).
+ * and the body). Likewise the records that the bus itself adds, envelope and sync.mark, without seeds.
  */
 #include <errno.h>
 #include <string.h>
 
+#include "libcommon/bus_wire.h"
 #include "proto/proto.h"
 
 #define FILE_SIZE_MAX  AK_SCHEMA_MAX_BYTES
@@ -29,7 +30,7 @@ struct vector {
 };
 
 static const char *const names[] = {
-#define NAME(name, type, key, from, to, fields, doc) #name,
+#define NAME(name, type, key, from, to, fields, doc, twice) #name,
     AK_MESSAGES(NAME)
 #undef NAME
 };
@@ -175,6 +176,63 @@ static int handle(struct vector *v, bool update)
         return update ? write_all(v) : compare_all(v);
 }
 
+/* ------------------------------------------------------------------ the bus's own records */
+
+static const struct bus_record {
+        const char *name;
+        const struct ak_record *record;
+} bus_records[] = {{"bus_envelope", &ak_bus_envelope_record}, {"sync_mark", &ak_bus_mark_record}};
+
+/* Canonical JSON and wire form of what the example says. */
+static int render_record(const struct bus_record *b, json_t *json, struct vector *v)
+{
+        AK_AUTOFREE void *value = calloc(1, b->record->size);
+        AK_AUTOFREE void *again = calloc(1, b->record->size);
+        char error[AK_SCHEMA_ERROR_SIZE] = "";
+
+        if (!value || !again)
+                return -ENOMEM;
+        if (ak_record_from_json(b->record, json, value, error) < 0)
+                return complain(v->json_path, error);
+        if (json_object_size(json) != b->record->field_count)
+                return complain(v->json_path, "the example leaves a field out");
+        json_t *canonical = ak_record_to_json(b->record, value);
+        char *text = canonical ? json_dumps(canonical, JSON_CANONICAL) : NULL;
+        json_decref(canonical);
+        if (!text || asprintf(&v->json, "%s\n", text) < 0)
+                v->json = NULL;
+        free(text);
+        if (!v->json || ak_record_encode(b->record, value, &v->wire, &v->wire_len) < 0)
+                return -ENOMEM;
+        if (ak_record_decode(b->record, v->wire, v->wire_len, again, error) < 0)
+                return complain(v->wire_path, error);
+        return ak_record_equal(b->record, value, again)
+                   ? 0
+                   : complain(v->wire_path, "is read back as something else");
+}
+
+static int handle_record(const struct bus_record *b, const char *dir, bool update)
+{
+        struct vector v = {.name = b->name};
+        json_error_t where;
+        int r;
+
+        (void)snprintf(v.json_path, sizeof(v.json_path), "%s/%s.json", dir, v.name);
+        (void)snprintf(v.wire_path, sizeof(v.wire_path), "%s/%s.msgpack", dir, v.name);
+        json_t *json = json_load_file(v.json_path, JSON_REJECT_DUPLICATES, &where);
+        r = json ? render_record(b, json, &v) : complain(v.json_path, where.text);
+        json_decref(json);
+        if (r == 0 && update) {
+                r = write_file(v.json_path, v.json, strlen(v.json));
+                if (r == 0)
+                        r = write_file(v.wire_path, v.wire, v.wire_len);
+        } else if (r == 0) {
+                r = compare_all(&v);
+        }
+        vector_deinit(&v);
+        return r;
+}
+
 int main(int argc, char **argv)
 {
         bool update = argc == 4 && strcmp(argv[1], "--update") == 0;
@@ -194,6 +252,9 @@ int main(int argc, char **argv)
                 failures += handle(&v, update) < 0;
                 vector_deinit(&v);
         }
-        (void)printf("%d vectors, %d failures\n", AK_MESSAGE_TYPE_COUNT, failures);
+        for (size_t i = 0; i < AK_ARRAY_SIZE(bus_records); i++)
+                failures += handle_record(&bus_records[i], dir, update) < 0;
+        (void)printf("%zu vectors, %d failures\n", AK_MESSAGE_TYPE_COUNT + AK_ARRAY_SIZE(bus_records),
+                     failures);
         return failures ? 1 : 0;
 }

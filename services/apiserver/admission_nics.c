@@ -151,7 +151,7 @@ static void use_port(const struct nic *n, int slot)
         check_wishes(n, port);
         if (api_causes_any(n->causes))
                 return;
-        port = json_deep_copy(port);
+        port = api_copy(port);
         bind_port(n, port, slot);
         (void)api_txn_put(n->t, &api_kind_port, port);
 }
@@ -259,7 +259,7 @@ static void keep_groups(const struct nic *n, const json_t *port)
                                   "are those of the port named in portId; change them there");
                 return;
         }
-        copy = json_deep_copy(port);
+        copy = api_copy(port);
         if (json_array_size(groups) > 0)
                 (void)api_set(copy, "spec.securityGroups", json_incref((json_t *)groups));
         else

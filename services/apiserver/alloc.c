@@ -370,7 +370,7 @@ static const json_t *with_cidr6(struct api_txn *t, const json_t *subnet, const c
                 return subnet;
         (void)snprintf(cidr, sizeof(cidr), "fd%.2s:%.4s:%.4s:%x::/64", vpc_uid, vpc_uid + 2, vpc_uid + 9,
                        vni & 0xffffU);
-        copy = json_deep_copy(subnet);
+        copy = api_copy(subnet);
         (void)api_set(copy, "spec.cidr6", json_string(cidr));
         return api_txn_put(t, &api_kind_subnet, copy) == 0 ? copy : subnet; /* the table holds it */
 }
@@ -470,7 +470,7 @@ int api_free_slot(const struct api_core *core, const char *pod_uid, uint32_t slo
 
 static json_t *with_phase(const json_t *port, const char *phase)
 {
-        json_t *copy = json_deep_copy(port);
+        json_t *copy = api_copy(port);
 
         (void)api_set(copy, "status.phase", json_string(phase));
         return copy;

@@ -226,7 +226,7 @@ static void mark_unschedulable(struct api_txn *t, const json_t *pod)
                        api_objects(t->core, &api_kind_node)->count);
         if (strcmp(api_text(now, "message"), message) == 0)
                 return;
-        copy = json_deep_copy(pod);
+        copy = api_copy(pod);
         condition =
             json_pack("{s:s, s:s, s:s, s:s, s:o}", "type", "PodScheduled", "status", "False", "reason",
                       "Unschedulable", "message", message, "lastTransitionTime", api_time(t->real_us));

@@ -74,7 +74,7 @@ struct api_request {
         uint32_t limit;                              /* list; 0 = all */
         const char *continue_token;                  /* list */
         uint64_t oldest_version;                     /* list: tokens of before have expired; 0 = none has */
-        bool images; /* get, list: the answer may come as images */
+        bool images;                                 /* get, list: the answer may come as images */
         const char *field_manager;
         struct api_user user;
         uint64_t real_us;
@@ -99,7 +99,8 @@ struct api_result {
         size_t warning_count;
         struct api_change *changes; /* empty for reads, refusals, no-ops and dry runs */
         size_t change_count;
-        /* Where the request allows it: the object in place of `object`, or the items of the list in `object`. */
+        /* Where the request allows it: the object in place of `object`, or the items of the list in `object`.
+         */
         struct api_image *image, **images;
         size_t image_count;
 };

@@ -31,7 +31,7 @@ static void keep_for_finalizers(struct api_txn *t, const struct api_kind *kind, 
         if (api_is_deleting(object) &&
             json_integer_value(api_at(object, "metadata.deletionGracePeriodSeconds")) == 0)
                 return;
-        copy = json_deep_copy(object);
+        copy = api_copy(object);
         (void)api_set(copy, "metadata.deletionTimestamp", api_time(t->real_us));
         (void)api_set(copy, "metadata.deletionGracePeriodSeconds", json_integer(0));
         (void)api_txn_put(t, kind, copy);

@@ -213,7 +213,7 @@ static void create(struct api_txn *t, const struct api_request *r)
 {
         const struct api_rules *rules = api_rules_of(r->kind);
         struct api_causes causes = {0};
-        json_t *object = json_deep_copy(r->body);
+        json_t *object = api_copy(r->body);
 
         if (!json_is_object(json_object_get(object, "metadata")))
                 (void)json_object_set_new(object, "metadata", json_object());
@@ -275,10 +275,7 @@ static json_t *patched(struct api_txn *t, const struct api_request *r, const jso
                 api_fail_fmt(t->out, 400, "BadRequest", r->kind, r->name, "the patch must leave an object");
                 return NULL;
         }
-        /* A patch shares parts with the old object, which must not change. */
-        json_t *own = json_deep_copy(result);
-        json_decref(result);
-        return own;
+        return result;
 }
 
 static bool preconditions_hold(struct api_txn *t, const struct api_request *r, const json_t *old,
@@ -332,22 +329,22 @@ static void restore_meta(const json_t *old, json_t *object)
         }
 }
 
-/* A status write takes the status alone, every other write all but the status. */
-static json_t *merge_sides(const struct api_request *r, const json_t *old, json_t *object)
+/*
+ * A status write takes the status alone, every other write all but the status. What comes out shares nothing
+ * that could change with the old object, of which a patch has left parts in the new one.
+ */
+static json_t *merge_sides(const struct api_request *r, const json_t *old, const json_t *object)
 {
         bool status = strcmp(r->subresource, "status") == 0;
-        json_t *result = json_deep_copy(status ? old : object), *kept;
+        json_t *sides = json_copy((json_t *)(status ? old : object)), *kept, *result;
 
-        if (!r->kind->has_status) {
-                json_decref(object);
-                return result;
-        }
-        kept = json_deep_copy(json_object_get(status ? object : (json_t *)old, "status"));
-        if (kept)
-                (void)json_object_set_new(result, "status", kept);
-        else
-                (void)json_object_del(result, "status");
-        json_decref(object);
+        kept = json_object_get(status ? object : old, "status");
+        if (r->kind->has_status && kept)
+                (void)json_object_set(sides, "status", kept);
+        else if (r->kind->has_status)
+                (void)json_object_del(sides, "status");
+        result = api_copy(sides);
+        json_decref(sides);
         return result;
 }
 
@@ -407,20 +404,22 @@ static void apply_update(struct api_txn *t, const struct api_request *r, const j
 
 static void update(struct api_txn *t, const struct api_request *r)
 {
-        json_t *old = json_incref(api_find(t->core, r->kind, r->name_space, r->name)), *object;
+        json_t *old = json_incref(api_find(t->core, r->kind, r->name_space, r->name)), *sent, *object = NULL;
 
         if (!old) {
                 not_found(t->out, r->kind, r->name);
                 return;
         }
-        object = r->verb == API_PATCH ? patched(t, r, old) : json_deep_copy(r->body);
-        if (object && same_type(r, object, t->out) && same_place(r, object, t->out) &&
-            preconditions_hold(t, r, old, object)) {
+        sent = r->verb == API_PATCH ? patched(t, r, old) : json_incref(r->body);
+        if (sent && same_type(r, sent, t->out) && same_place(r, sent, t->out) &&
+            preconditions_hold(t, r, old, sent))
+                object = merge_sides(r, old, sent);
+        if (object) {
                 set_type(r->kind, object);
                 restore_meta(old, object);
-                object = merge_sides(r, old, object);
                 apply_update(t, r, old, object);
         }
+        json_decref(sent);
         json_decref(object);
         json_decref(old);
 }

@@ -159,6 +159,8 @@ void api_txn_deinit(struct api_txn *t);
 
 const char *api_text(const json_t *object, const char *path); /* dotted path; "" where absent */
 json_t *api_at(const json_t *object, const char *path);       /* dotted path; NULL where absent */
+/* A copy that may be changed, all of it. Strings and numbers, which nobody changes, are shared. */
+json_t *api_copy(const json_t *value);
 const char *api_name(const json_t *object);
 const char *api_namespace(const json_t *object);
 const char *api_uid(const json_t *object);

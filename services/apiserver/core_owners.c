@@ -94,7 +94,7 @@ static json_t *without(const json_t *references, const char *uid)
         json_array_foreach((json_t *)references, i, reference)
         {
                 if (strcmp(api_text(reference, "uid"), uid) != 0)
-                        (void)json_array_append_new(left, json_deep_copy(reference));
+                        (void)json_array_append_new(left, api_copy(reference));
         }
         return left;
 }
@@ -111,7 +111,7 @@ static void lose_owner(struct api_txn *t, const char *entry, const char *uid, bo
                 json_decref(left);
                 delete_dependent(t, kind, object);
         } else {
-                copy = json_deep_copy(object);
+                copy = api_copy(object);
                 (void)api_set(copy, "metadata.ownerReferences", left);
                 if (json_array_size(left) == 0)
                         (void)json_object_del(json_object_get(copy, "metadata"), "ownerReferences");

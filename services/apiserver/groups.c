@@ -264,7 +264,7 @@ static void renew(struct view *v, const json_t *port, const char *field, struct 
         if (!lines || json_equal(lines, api_at(port, "status.securityRules")) ||
             !fits(lines, field, port, causes))
                 return;
-        copy = json_deep_copy(port);
+        copy = api_copy(port);
         (void)api_set(copy, "status.securityRules", json_incref(lines));
         (void)api_txn_put(v->t, &api_kind_port, copy);
 }

@@ -18,6 +18,30 @@ json_t *api_at(const json_t *object, const char *path)
         return at;
 }
 
+json_t *api_copy(const json_t *value)
+{
+        json_t *copy, *item;
+        const char *key;
+        size_t i, len;
+
+        if (json_is_array(value)) {
+                copy = json_array();
+                json_array_foreach((json_t *)value, i, item)
+                {
+                        (void)json_array_append_new(copy, api_copy(item));
+                }
+                return copy;
+        }
+        if (!json_is_object(value))
+                return json_incref((json_t *)value);
+        copy = json_object();
+        json_object_keylen_foreach((json_t *)value, key, len, item)
+        {
+                (void)json_object_setn_new_nocheck(copy, key, len, api_copy(item));
+        }
+        return copy;
+}
+
 const char *api_text(const json_t *object, const char *path)
 {
         const char *text = json_string_value(api_at(object, path));

@@ -262,7 +262,7 @@ static void pod_remove(struct api_txn *t, const json_t *pod, const json_t *optio
         *finally = false;
         if (already_deleting(pod, grace))
                 return;
-        copy = json_deep_copy(pod);
+        copy = api_copy(pod);
         (void)api_set(copy, "metadata.deletionTimestamp", api_time(t->real_us + (uint64_t)grace * 1000000));
         (void)api_set(copy, "metadata.deletionGracePeriodSeconds", json_integer(grace));
         (void)api_set(copy, "metadata.generation",
@@ -281,7 +281,7 @@ static json_t *scheduled_condition(const struct api_txn *t)
 
 int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node)
 {
-        json_t *copy = json_deep_copy(pod),
+        json_t *copy = api_copy(pod),
                *ports = json_copy(json_object_get(t->core->pod_ports, api_uid(pod)));
         json_t *unused;
         const char *key;
@@ -290,7 +290,7 @@ int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node)
         (void)api_set(copy, "status.conditions", json_pack("[o]", scheduled_condition(t)));
         json_object_foreach(ports, key, unused)
         {
-                json_t *port = json_deep_copy(api_find_key(t->core, &api_kind_port, key));
+                json_t *port = api_copy(api_find_key(t->core, &api_kind_port, key));
 
                 (void)api_set(port, "spec.nodeName", json_string(node));
                 (void)api_txn_put(t, &api_kind_port, port);

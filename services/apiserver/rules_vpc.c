@@ -79,7 +79,7 @@ static void vpc_update(struct api_txn *t, const json_t *old, json_t *vpc, struct
                 if (strcmp(port->name_space, api_namespace(vpc)) != 0 ||
                     strcmp(api_image_field(&api_kind_port, port, "spec.vpc"), api_name(vpc)) != 0)
                         continue;
-                copy = json_deep_copy(api_tree(t->core, &ports->items[i]));
+                copy = api_copy(api_tree(t->core, &ports->items[i]));
                 (void)api_set(copy, "status.sourceNAT", json_boolean(nat));
                 (void)api_txn_put(t, &api_kind_port, copy);
         }
@@ -269,7 +269,7 @@ static void namespace_remove(struct api_txn *t, const json_t *ns, const json_t *
         *finally = false; /* api_core_tick() empties it, then removes it */
         if (api_is_deleting(ns))
                 return;
-        copy = json_deep_copy(ns);
+        copy = api_copy(ns);
         (void)api_set(copy, "metadata.deletionTimestamp", api_time(t->real_us));
         (void)api_set(copy, "status.phase", json_string("Terminating"));
         (void)api_txn_put(t, &api_kind_namespace, copy);

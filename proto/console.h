@@ -5,6 +5,9 @@
  *
  * Frames, client to service:  [op] [argument]
  *   open    pod UID     start; answered by "opened" or "error"
+ *   log     UID N T     the last N lines (-1 = all) since T, microseconds of the epoch: answered by
+ *                       "data", then "opened" without scrollback, then "data" of what follows, each
+ *                       line with its RFC 3339 time and a blank before it; or by "error"
  *   data    bytes       keyboard input
  *   close   (empty)
  *   ping    (empty)     at least every 30 s, or the session ends
@@ -24,6 +27,7 @@
 #define AK_CONSOLE_IDLE_US      (UINT64_C(30) * 1000 * 1000)
 
 #define AK_CONSOLE_OP_OPEN   "open"
+#define AK_CONSOLE_OP_LOG    "log"
 #define AK_CONSOLE_OP_DATA   "data"
 #define AK_CONSOLE_OP_CLOSE  "close"
 #define AK_CONSOLE_OP_PING   "ping"

@@ -5,8 +5,9 @@
  * Output is read from the console's log, which libvirt's virtlogd writes: each session has its own
  * descriptor and offset, so scrollback and what follows join without a gap or a repeat, a slow client costs
  * no memory (past a bound it misses output instead), and nothing is lost over a restart of this service.
- * inotify tells when there is more. When virtlogd starts a new file, a session reads the old one to its end
- * first. Input goes to the driver in a thread per VM, because that call may block.
+ * inotify tells when there is more, and of each VM when its lines were printed (console_lines.h). When
+ * virtlogd starts a new file, a session reads the old one to its end first. Input goes to the driver in a
+ * thread per VM, because that call may block.
  */
 #pragma once
 
@@ -25,5 +26,7 @@ struct hv_console_options {
 int hv_console_new(struct hv_console **out, const struct hv_console_options *options);
 struct hv_console *hv_console_free(struct hv_console *console);
 AK_DEFINE_CLEANUP(struct hv_console *, hv_console_free)
+/* There is a VM: when it prints what is noted from now on. Called by the reactor, as often as it likes. */
+void hv_console_vm_here(struct hv_console *console, const char *pod_uid);
 /* The VM went away: its sessions end. Called by the reactor. */
 void hv_console_vm_gone(struct hv_console *console, const char *pod_uid, const char *reason);

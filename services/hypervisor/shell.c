@@ -89,6 +89,8 @@ static void note_published(struct hv_shell *s, const char *topic, const struct a
                        v->reason[0] ? v->reason : NULL, "message", v->message[0] ? v->message : NULL, NULL);
                 if (is_over(v->phase))
                         hv_console_vm_gone(s->console, v->pod_uid, ak_vm_phase_name(v->phase));
+                else
+                        hv_console_vm_here(s->console, v->pod_uid);
         }
 }
 

@@ -12,13 +12,16 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "proto/console.h"
 #include "services/hypervisor/backends/driver.h"
 #include "services/hypervisor/console.h"
+#include "services/hypervisor/console_lines.h"
 
-#define POD  "0f6cbe12-6b1c-4ad0-9c2e-5f7d0a3b8e01"
-#define POD2 "0f6cbe12-6b1c-4ad0-9c2e-5f7d0a3b8e02"
+#define POD           "0f6cbe12-6b1c-4ad0-9c2e-5f7d0a3b8e01"
+#define MAX_LOG_FRAME 16384
+#define POD2          "0f6cbe12-6b1c-4ad0-9c2e-5f7d0a3b8e02"
 
 struct fixture {
         char dir[64], log[160];
@@ -363,6 +366,182 @@ static void test_slow_client(void **state)
         zsock_destroy(&quick);
 }
 
+/* ------------------------------------------------------------------ logs */
+
+static zsock_t *ask_log(const struct fixture *fx, const char *pod, int lines, uint64_t since_us)
+{
+        zsock_t *dealer = client(fx);
+        char text[100];
+
+        (void)snprintf(text, sizeof(text), "%s %d %llu", pod, lines, (unsigned long long)since_us);
+        (void)zstr_sendx(dealer, AK_CONSOLE_OP_LOG, text, NULL);
+        return dealer;
+}
+
+/* Lines as they come, each with its time, until `text` has come. */
+static void expect_lines_from(zsock_t *dealer, bool inside, const char *text)
+{
+        char *all = strdup(""), *more, *at;
+        size_t have = 0;
+
+        while (have < strlen(text)) {
+                AK_AUTOFREE char *data = NULL;
+                size_t len = receive(dealer, AK_CONSOLE_OP_DATA, &data);
+
+                assert_true(len <= AK_CONSOLE_MAX_DATA);
+                for (at = data; *at; at++) {
+                        uint64_t us;
+
+                        if (have ? all[have - 1] == '\n' : !inside) {
+                                char *blank = strchr(at, ' ');
+
+                                assert_non_null(blank);
+                                *blank = '\0';
+                                assert_int_equal(ak_rfc3339_parse(at, &us), 0);
+                                at = blank + 1;
+                        }
+                        more = realloc(all, have + 2);
+                        assert_non_null(more);
+                        all = more;
+                        all[have++] = *at;
+                        all[have] = '\0';
+                }
+        }
+        assert_string_equal(all, text);
+        free(all);
+}
+
+static void expect_lines(zsock_t *dealer, const char *text)
+{
+        expect_lines_from(dealer, false, text);
+}
+
+static void expect_log(const struct fixture *fx, int lines, uint64_t since_us, const char *text)
+{
+        zsock_t *dealer = ask_log(fx, POD, lines, since_us);
+
+        expect_lines(dealer, text);
+        expect(dealer, AK_CONSOLE_OP_OPENED, "");
+        zsock_destroy(&dealer);
+}
+
+static void test_log_by_lines(void **state)
+{
+        struct fixture *fx = *state;
+        zsock_t *follower;
+
+        say(fx, "one\r\ntwo\r\n\r\nlogin: ");
+        expect_log(fx, -1, 0, "one\r\ntwo\r\n\r\nlogin: ");
+        expect_log(fx, 1, 0, "login: ");
+        expect_log(fx, 3, 0, "two\r\n\r\nlogin: ");
+        expect_log(fx, 100, 0, "one\r\ntwo\r\n\r\nlogin: ");
+        expect_log(fx, 0, 0, "");
+        follower = ask_log(fx, POD, 1, 0);
+        expect_lines(follower, "login: ");
+        expect(follower, AK_CONSOLE_OP_OPENED, "");
+        say(fx, "root\n# ");
+        expect_lines_from(follower, true, "root\n# ");
+        zsock_destroy(&follower);
+        expect_log(fx, 2, 0, "login: root\n# ");
+        say(fx, "\n");
+        expect_log(fx, 2, 0, "login: root\n# \n");
+}
+
+/* One that waits for the actor to have seen what was printed. */
+static void wait_printed(const struct fixture *fx, const char *text)
+{
+        zsock_t *dealer = ask_log(fx, POD, 1, 0);
+
+        expect_lines(dealer, text);
+        zsock_destroy(&dealer);
+}
+
+static void test_log_since(void **state)
+{
+        struct fixture *fx = *state;
+        zsock_t *none;
+        uint64_t then_us;
+
+        say(fx, "before\nbegun before");
+        hv_console_vm_here(fx->console, POD);
+        wait_printed(fx, "begun before");
+        then_us = ak_clock_realtime_us() + 1;
+        while (ak_clock_realtime_us() <= then_us)
+                ;
+        say(fx, ", ended after\nafter\n");
+        wait_printed(fx, "after\n");
+        expect_log(fx, -1, then_us, "after\n");
+        expect_log(fx, -1, 1, "before\nbegun before, ended after\nafter\n");
+        expect_log(fx, 1, 1, "after\n");
+        none = ask_log(fx, POD, -1, ak_clock_realtime_us() + 1000000);
+        expect(none, AK_CONSOLE_OP_OPENED, "");
+        zsock_destroy(&none);
+}
+
+static void test_log_that_is_long(void **state)
+{
+        struct fixture *fx = *state;
+        size_t size = 3 * MAX_LOG_FRAME;
+        char *text = malloc(size + 1);
+
+        assert_non_null(text);
+        memset(text, '\n', size);
+        text[size] = '\0';
+        append(fx, text, size);
+        expect_log(fx, -1, 0, text);
+        expect_log(fx, 20000, 0, text + size - 20000);
+        free(text);
+}
+
+static void test_log_that_is_refused(void **state)
+{
+        static const char *const wrong[] = {"",          POD,         POD " 1",   POD " x 0",
+                                            POD " -2 0", POD " 1 -1", POD " 1 0x"};
+        struct fixture *fx = *state;
+        zsock_t *one = client(fx);
+
+        say(fx, "x");
+        for (size_t i = 0; i < AK_ARRAY_SIZE(wrong); i++) {
+                (void)zstr_sendx(one, AK_CONSOLE_OP_LOG, wrong[i], NULL);
+                expect(one, AK_CONSOLE_OP_ERROR, "not a pod UID");
+        }
+        zsock_destroy(&one);
+        one = ask_log(fx, POD2, -1, 0);
+        expect(one, AK_CONSOLE_OP_ERROR, "no such VM");
+        zsock_destroy(&one);
+}
+
+static void test_times_of_lines(void **state)
+{
+        struct hv_lines lines = {0};
+        uint64_t last = 0;
+
+        (void)state;
+        assert_int_equal(hv_lines_time(&lines, 0, 77), 77);
+        assert_int_equal(hv_lines_note(&lines, 10, 1000), 0);
+        assert_int_equal(hv_lines_note(&lines, 10, 1500), 0);
+        assert_int_equal(hv_lines_note(&lines, 20, 2000), 0);
+        assert_int_equal(hv_lines_note(&lines, 30, 1900), 0); /* the clock went back */
+        assert_int_equal(hv_lines_time(&lines, 0, 77), 1000);
+        assert_int_equal(hv_lines_time(&lines, 9, 77), 1000);
+        assert_int_equal(hv_lines_time(&lines, 10, 77), 2000);
+        assert_int_equal(hv_lines_time(&lines, 29, 77), 2000);
+        assert_int_equal(hv_lines_time(&lines, 30, 77), 77);
+        assert_int_equal(hv_lines_since(&lines, 1000), 0);
+        assert_int_equal(hv_lines_since(&lines, 1001), 10);
+        assert_int_equal(hv_lines_since(&lines, 2001), 30);
+        assert_int_equal(hv_lines_note(&lines, 5, 3000), 0); /* another file */
+        assert_int_equal(hv_lines_time(&lines, 4, 77), 3000);
+        for (uint64_t i = 6; i < 100000; i++)
+                assert_int_equal(hv_lines_note(&lines, i, 3000 + i), 0);
+        assert_true(lines.count <= HV_LINES_MARKS && lines.room <= HV_LINES_MARKS);
+        for (uint64_t i = 5; i < 99999; i++) {
+                assert_true(hv_lines_time(&lines, i, 0) >= last && hv_lines_time(&lines, i, 0) <= 3001 + i);
+                last = hv_lines_time(&lines, i, 0);
+        }
+        hv_lines_deinit(&lines);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -376,6 +555,11 @@ int main(void)
             TEST(test_number_of_sessions_is_bounded),
             TEST(test_vm_that_goes_ends_its_sessions),
             TEST(test_slow_client),
+            TEST(test_log_by_lines),
+            TEST(test_log_since),
+            TEST(test_log_that_is_long),
+            TEST(test_log_that_is_refused),
+            cmocka_unit_test(test_times_of_lines),
         };
 
         ak_log_init("test", AK_LOG_ERROR);

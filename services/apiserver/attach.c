@@ -348,8 +348,8 @@ static int start(struct api_attach *a)
         /* As a kubelet does: an empty message tells the client that the channels are there. */
         send_channel(a, WEBSOCKET_STDOUT, NULL, 0);
         a->timer_id = zloop_timer(a->options.loop, PING_MS, 1, on_ping_timer, a);
-        rc = api_console_open(&a->console, a->options.loop, a->options.bus_dir, a->options.pod_uid,
-                              a->options.sessions, &handler);
+        rc = api_console_open(&a->console, a->options.loop, a->options.bus_dir, AK_CONSOLE_OP_OPEN,
+                              a->options.pod_uid, a->options.sessions, &handler);
         if (rc == -EUSERS)
                 finish(a, true, "too many console sessions are open");
         return rc == -EUSERS ? 0 : rc;

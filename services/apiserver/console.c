@@ -57,7 +57,7 @@ static void end_with(struct api_console *c, zframe_t *argument, bool failed)
 static void on_frames(struct api_console *c, zframe_t *op, zframe_t *argument)
 {
         c->silent = 0;
-        if (zframe_streq(op, AK_CONSOLE_OP_OPENED) || (c->open && zframe_streq(op, AK_CONSOLE_OP_DATA))) {
+        if (zframe_streq(op, AK_CONSOLE_OP_OPENED) || zframe_streq(op, AK_CONSOLE_OP_DATA)) {
                 c->open = true;
                 c->handler.output(c->handler.arg, argument ? zframe_data(argument) : NULL,
                                   argument ? zframe_size(argument) : 0);
@@ -163,8 +163,8 @@ static zsock_t *connect_to(const char *bus_dir)
         return socket;
 }
 
-int api_console_open(struct api_console **out, zloop_t *loop, const char *bus_dir, const char *pod_uid,
-                     size_t *count, const struct api_console_handler *handler)
+int api_console_open(struct api_console **out, zloop_t *loop, const char *bus_dir, const char *op,
+                     const char *argument, size_t *count, const struct api_console_handler *handler)
 {
         struct api_console *c;
 
@@ -182,7 +182,7 @@ int api_console_open(struct api_console **out, zloop_t *loop, const char *bus_di
         }
         c->count = count;
         ++*count;
-        (void)send_frames(c, AK_CONSOLE_OP_OPEN, pod_uid, strlen(pod_uid));
+        (void)send_frames(c, op, argument, strlen(argument));
         read_on(c, true);
         c->timer_id = zloop_timer(loop, ANSWER_MS, 1, on_timer, c);
         *out = c;

@@ -12,7 +12,8 @@
 #include <stdint.h>
 
 struct api_console_handler {
-        /* Output; the first call (possibly with no bytes) means that the session is open. */
+        /* Output; the first call (possibly with no bytes) means that the session is open. Of a log: no bytes
+         * means that what was there has been told. */
         void (*output)(void *arg, const uint8_t *data, size_t len);
         /* Over: text says why; `failed` = it did not end in good order. Nothing follows. */
         void (*ended)(void *arg, const char *text, bool failed);
@@ -23,9 +24,12 @@ struct api_console_handler {
 
 struct api_console;
 
-/* 0, -EUSERS (too many sessions), -ENOMEM. `count` is the shared number of sessions. */
-int api_console_open(struct api_console **out, zloop_t *loop, const char *bus_dir, const char *pod_uid,
-                     size_t *count, const struct api_console_handler *handler);
+/*
+ * `op` and `argument` begin the session: "open" with a pod's UID, or "log". 0, -EUSERS (too many sessions),
+ * -ENOMEM. `count` is the shared number of sessions.
+ */
+int api_console_open(struct api_console **out, zloop_t *loop, const char *bus_dir, const char *op,
+                     const char *argument, size_t *count, const struct api_console_handler *handler);
 /* Never called from inside a callback of the same console. */
 struct api_console *api_console_free(struct api_console *c);
 /* Sends keyboard input, at most AK_CONSOLE_MAX_DATA bytes. 0, or -EAGAIN: wait for writable(). */

@@ -468,6 +468,18 @@ static void handle_attach(struct api_call *call)
                 call->code = 101;
 }
 
+static uint64_t log_since(const struct rest_request *r)
+{
+        uint64_t ago_us;
+
+        if (r->since_seconds < 0)
+                return r->since_time_us;
+        if (__builtin_mul_overflow((uint64_t)r->since_seconds, UINT64_C(1000000), &ago_us) ||
+            ago_us >= r->api.real_us)
+                return 0;
+        return r->api.real_us - ago_us;
+}
+
 static void handle_log(struct api_call *call, void (*wake)(void *arg), void *arg)
 {
         const struct rest_request *r = &call->rest;
@@ -476,6 +488,8 @@ static void handle_log(struct api_call *call, void (*wake)(void *arg), void *arg
                                        .follow = r->follow,
                                        .tail_lines = r->tail_lines,
                                        .limit_bytes = r->limit_bytes,
+                                       .timestamps = r->timestamps,
+                                       .since_us = log_since(r),
                                        .sessions = &call->server->consoles,
                                        .wake = wake,
                                        .arg = arg};

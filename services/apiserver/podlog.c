@@ -2,12 +2,14 @@
 #include "services/apiserver/podlog.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "proto/console.h"
 #include "services/apiserver/console.h"
 
+#define MAX_ARGUMENT 160          /* a UUID and two numbers */
 #define BUFFER_LIMIT (256 * 1024) /* what the client has not taken; then the console is paused */
 
 struct api_podlog {
@@ -16,25 +18,23 @@ struct api_podlog {
         char *text;
         size_t len, at, size;
         int64_t left; /* bytes that may still be sent; -1 = any number */
-        bool open, over, failed, waiting;
+        bool open, over, failed, waiting, in_time;
         char error[256];
 };
 
-size_t api_podlog_tail(const char *text, size_t len, int64_t lines)
+size_t api_podlog_strip(char *text, size_t len, bool *in_time)
 {
-        size_t at = len;
+        size_t n = 0;
 
-        if (lines < 0)
-                return 0;
-        if (lines == 0)
-                return len;
-        if (at > 0 && text[at - 1] == '\n')
-                at--;
-        for (; at > 0; at--) {
-                if (text[at - 1] == '\n' && --lines == 0)
-                        return at;
+        for (size_t i = 0; i < len; i++) {
+                if (*in_time) {
+                        *in_time = text[i] != ' ';
+                        continue;
+                }
+                text[n++] = text[i];
+                *in_time = text[i] == '\n';
         }
-        return 0;
+        return n;
 }
 
 static void wake(struct api_podlog *log)
@@ -66,19 +66,16 @@ static int append(struct api_podlog *log, const char *data, size_t len)
         return 0;
 }
 
+/* No bytes: what was there has been told. */
 static void on_output(void *arg, const uint8_t *data, size_t len)
 {
         struct api_podlog *log = arg;
-        const char *text = (const char *)data;
-        size_t from = 0;
 
-        if (!log->open)
-                from = api_podlog_tail(text, len, log->options.tail_lines);
         log->open = true;
-        if (log->over || append(log, text + from, len - from) < 0)
+        if (log->over || append(log, (const char *)data, len) < 0 || (len == 0 && !log->options.follow))
                 log->over = true;
-        if (!log->options.follow)
-                log->over = true;
+        else if (!log->options.timestamps)
+                log->len = log->len - len + api_podlog_strip(log->text + log->len - len, len, &log->in_time);
         api_console_pause(log->console, log->over || log->len - log->at > BUFFER_LIMIT);
         wake(log);
 }
@@ -96,6 +93,7 @@ static void on_ended(void *arg, const char *text, bool failed)
 int api_podlog_new(struct api_podlog **out, const struct api_podlog_options *options)
 {
         struct api_podlog *log = calloc(1, sizeof(*log));
+        char argument[MAX_ARGUMENT];
         const struct api_console_handler handler = {on_output, on_ended, NULL, log};
         int rc;
 
@@ -103,8 +101,10 @@ int api_podlog_new(struct api_podlog **out, const struct api_podlog_options *opt
                 return -ENOMEM;
         log->options = *options;
         log->left = options->limit_bytes;
-        log->waiting = true;
-        rc = api_console_open(&log->console, options->loop, options->bus_dir, options->pod_uid,
+        log->waiting = log->in_time = true;
+        (void)snprintf(argument, sizeof(argument), "%s %" PRId64 " %" PRIu64, options->pod_uid,
+                       options->tail_lines, options->since_us);
+        rc = api_console_open(&log->console, options->loop, options->bus_dir, AK_CONSOLE_OP_LOG, argument,
                               options->sessions, &handler);
         log->options.bus_dir = log->options.pod_uid = NULL;
         if (rc < 0) {

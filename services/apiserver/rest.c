@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "libcommon/clock.h"
 #include "libcommon/utf8.h"
 
 #define MAX_SEGMENTS 12
@@ -190,6 +191,18 @@ static int q_i64(struct query *q, const char *name, const char *value, size_t of
         return 0;
 }
 
+static int q_time(struct query *q, const char *name, const char *value, size_t offset)
+{
+        uint64_t us;
+
+        if (!*value)
+                return 0;
+        if (ak_rfc3339_parse(value, &us) < 0)
+                return bad_value(q, name, value, "a time as 2026-01-02T03:04:05Z");
+        *(uint64_t *)(void *)((char *)q->r + offset) = us ? us : 1;
+        return 0;
+}
+
 static int q_watch(struct query *q, const char *name, const char *value, size_t offset)
 {
         (void)offset;
@@ -292,6 +305,7 @@ static const struct {
     {"resourceVersionMatch", q_match, 0},
     {"sendInitialEvents", q_initial, 0},
     {"sinceSeconds", q_i64, AT(since_seconds)},
+    {"sinceTime", q_time, AT(since_time_us)},
     {"stderr", q_bool, AT(stderr_)},
     {"stdin", q_bool, AT(stdin_)},
     {"stdout", q_bool, AT(stdout_)},
@@ -352,6 +366,24 @@ static int check_match(struct query *q)
         if (strcmp(q->match, "Exact") == 0 && q->r->resource_version == 0)
                 return forbidden_option(q, "resourceVersionMatch \"Exact\"", "for resourceVersion \"0\"");
         return 0;
+}
+
+/* What ValidatePodLogOptions() in Kubernetes refuses. */
+static int check_log(struct query *q)
+{
+        const struct rest_request *r = q->r;
+        const char *wrong = NULL;
+
+        if (r->since_seconds >= 0 && r->since_time_us)
+                wrong = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        else if (r->since_seconds == 0)
+                wrong = "sinceSeconds: Invalid value: 0: must be greater than 0";
+        else if (r->limit_bytes == 0)
+                wrong = "limitBytes: Invalid value: 0: must be greater than 0";
+        if (!wrong)
+                return 0;
+        rest_error_set(q->error, 422, "Invalid", "PodLogOptions \"%s\" is invalid: %s", r->api.name, wrong);
+        return -EINVAL;
 }
 
 static void decide_freshness(struct query *q)
@@ -626,6 +658,8 @@ static int decode(const char *method, const char *uri, struct rest_request *r, s
         if (split_path(path, &s, error) < 0 || (query && read_query(&q, query) < 0) || route(&to, &s) < 0)
                 return -EINVAL;
         if ((r->target == REST_WATCH || r->api.verb == API_LIST) && check_match(&q) < 0)
+                return -EINVAL;
+        if (r->target == REST_LOG && check_log(&q) < 0)
                 return -EINVAL;
         decide_freshness(&q);
         return 0;

@@ -67,6 +67,7 @@ struct rest_request {
         bool stdin_, stdout_, stderr_, tty;             /* attach */
         bool follow, previous, timestamps;              /* log */
         int64_t tail_lines, limit_bytes, since_seconds; /* log; -1 = not given */
+        uint64_t since_time_us;                         /* log; 0 = not given */
 };
 
 #define REST_ERROR_SIZE 400

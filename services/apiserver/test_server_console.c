@@ -29,6 +29,8 @@
 #include "services/apiserver/websocket.h"
 
 #define PODS       "/api/v1/namespaces/default/pods"
+#define STAMP      "2026-01-02T03:04:05.000000Z "
+#define STAMPED    STAMP "one\r\n" STAMP "two\r\n" STAMP "login: "
 #define SCROLLBACK "one\r\ntwo\r\nlogin: "
 #define FLOOD      (8 * 1024 * 1024)
 
@@ -39,6 +41,7 @@ struct service {
         pthread_t thread;
         int stop_fd;
         unsigned int opened, closed;
+        char asked[100]; /* the last "log" */
 };
 
 static void answer(struct service *s, zmq_msg_t *peer, const char *op, const void *data, size_t len)
@@ -64,6 +67,16 @@ static void on_data(struct service *s, zmq_msg_t *peer, const char *data, size_t
         }
 }
 
+/* In pieces that end in the middle of a time and of a line. */
+static void on_log(struct service *s, zmq_msg_t *peer, const char *data, size_t len)
+{
+        (void)snprintf(s->asked, sizeof(s->asked), "%.*s", (int)len, data);
+        answer(s, peer, AK_CONSOLE_OP_DATA, STAMPED, 35);
+        answer(s, peer, AK_CONSOLE_OP_DATA, &STAMPED[35], strlen(STAMPED) - 38);
+        answer(s, peer, AK_CONSOLE_OP_DATA, &STAMPED[strlen(STAMPED) - 3], 3);
+        answer(s, peer, AK_CONSOLE_OP_OPENED, "", 0);
+}
+
 static void on_message(struct service *s)
 {
         zmq_msg_t frame[3];
@@ -83,8 +96,10 @@ static void on_message(struct service *s)
 
                 (void)snprintf(op, sizeof(op), "%.*s", (int)zmq_msg_size(&frame[1]),
                                (char *)zmq_msg_data(&frame[1]));
-                if (strcmp(op, "open") == 0 && len == 4 && memcmp(data, "gone", 4) == 0) {
+                if (len >= 4 && memcmp(data, "gone", 4) == 0) {
                         answer(s, &frame[0], AK_CONSOLE_OP_ERROR, "no VM of that pod", 17);
+                } else if (strcmp(op, "log") == 0) {
+                        on_log(s, &frame[0], data, len);
                 } else if (strcmp(op, "open") == 0) {
                         __atomic_add_fetch(&s->opened, 1, __ATOMIC_SEQ_CST);
                         answer(s, &frame[0], AK_CONSOLE_OP_OPENED, SCROLLBACK, strlen(SCROLLBACK));
@@ -496,16 +511,23 @@ static void test_garbage(void **state)
 static void test_logs(void **state)
 {
         static const struct {
-                const char *query, *expected;
+                const char *query, *expected, *asked;
                 long code;
         } cases[] = {
-            {"", SCROLLBACK, 200},
-            {"?tailLines=2", "two\r\nlogin: ", 200},
-            {"?tailLines=0", "", 200},
-            {"?limitBytes=4", "one\r", 200},
-            {"?container=cirros-vm", SCROLLBACK, 200},
-            {"?container=nginx", NULL, 400},
-            {"?previous=true", NULL, 400},
+            {"", SCROLLBACK, "u-1 -1 0", 200},
+            {"?tailLines=2", SCROLLBACK, "u-1 2 0", 200},
+            {"?tailLines=0", SCROLLBACK, "u-1 0 0", 200},
+            {"?sinceTime=1970-01-01T00:00:09Z&tailLines=1", SCROLLBACK, "u-1 1 9000000", 200},
+            {"?limitBytes=4", "one\r", NULL, 200},
+            {"?timestamps=true", STAMPED, NULL, 200},
+            {"?timestamps=true&limitBytes=30", STAMP "on", NULL, 200},
+            {"?container=cirros-vm", SCROLLBACK, NULL, 200},
+            {"?container=nginx", NULL, NULL, 400},
+            {"?previous=true", NULL, NULL, 400},
+            {"?sinceTime=yesterday", NULL, NULL, 400},
+            {"?sinceSeconds=0", NULL, NULL, 422},
+            {"?sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z", NULL, NULL, 422},
+            {"?limitBytes=0", NULL, NULL, 422},
         };
         struct fixture *f = *state;
         char path[200];
@@ -517,6 +539,8 @@ static void test_logs(void **state)
                 assert_int_equal(r.code, cases[i].code);
                 if (cases[i].expected)
                         assert_string_equal(r.text ? r.text : "", cases[i].expected);
+                if (cases[i].asked)
+                        assert_string_equal(f->service.asked, cases[i].asked);
                 reply_deinit(&r);
         }
         harness_call(&f->h, NULL, &(struct call){.method = "GET", .path = PODS "/gone/log"}, &r);
@@ -559,25 +583,47 @@ static void test_stop_with_sessions(void **state)
         watch_close(&w);
 }
 
-static void test_tail(void **state)
+static void test_since_seconds(void **state)
+{
+        struct fixture *f = *state;
+        uint64_t before_us = ak_clock_realtime_us() - UINT64_C(60000000), since_us;
+
+        assert_int_equal(harness_do(&f->h, "GET", PODS "/vm/log?sinceSeconds=60", NULL, NULL), 200);
+        assert_memory_equal(f->service.asked, "u-1 -1 ", 7);
+        since_us = strtoull(f->service.asked + 7, NULL, 10);
+        assert_true(since_us >= before_us && since_us <= ak_clock_realtime_us() - UINT64_C(60000000));
+}
+
+static void test_times_taken_off(void **state)
 {
         static const struct {
-                const char *text;
-                int64_t lines;
-                size_t at;
-        } cases[] = {{"", 3, 0},      {"a\nb\n", 1, 2}, {"a\nb\n", 2, 0}, {"a\nb\n", 9, 0}, {"a\nb", 1, 2},
-                     {"a\nb", -1, 0}, {"a\nb", 0, 3},   {"\n\n\n", 2, 1}, {"\n", 1, 0}};
+                const char *text, *left;
+        } cases[] = {{"", ""},
+                     {"t one\nt two", "one\ntwo"},
+                     {"t \nt \nt x", "\n\nx"},
+                     {"t a b \n", "a b \n"},
+                     {"no-blank-at-all", ""}};
 
         (void)state;
-        for (size_t i = 0; i < AK_ARRAY_SIZE(cases); i++)
-                assert_int_equal(api_podlog_tail(cases[i].text, strlen(cases[i].text), cases[i].lines),
-                                 cases[i].at);
+        for (size_t i = 0; i < AK_ARRAY_SIZE(cases); i++) {
+                for (size_t cut = 0; cut <= strlen(cases[i].text); cut++) {
+                        char text[32], left[32];
+                        bool in_time = true;
+                        size_t n, more;
+
+                        (void)snprintf(text, sizeof(text), "%s", cases[i].text);
+                        n = api_podlog_strip(text, cut, &in_time);
+                        more = api_podlog_strip(text + cut, strlen(cases[i].text) - cut, &in_time);
+                        (void)snprintf(left, sizeof(left), "%.*s%.*s", (int)n, text, (int)more, text + cut);
+                        assert_string_equal(left, cases[i].left);
+                }
+        }
 }
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_tail),
+            cmocka_unit_test(test_times_taken_off),
             cmocka_unit_test_setup_teardown(test_attach_v5, setup, teardown),
             cmocka_unit_test_setup_teardown(test_attach_v4, setup, teardown),
             cmocka_unit_test_setup_teardown(test_stdin_close, setup, teardown),
@@ -586,6 +632,7 @@ int main(void)
             cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
             cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
             cmocka_unit_test_setup_teardown(test_logs, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_since_seconds, setup, teardown),
             cmocka_unit_test_setup_teardown(test_follow, setup, teardown),
             cmocka_unit_test_setup_teardown(test_stop_with_sessions, setup, teardown),
         };

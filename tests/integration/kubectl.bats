@@ -236,3 +236,28 @@ check_attach() {
   assert_output 'login: '
 }
 @test "attach through a terminal: a command typed, its answer read; logs" { each_kubectl check_attach; }
+
+check_logs() {
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  run -0 "$kubectl" logs vm
+  assert_output $'booted\r\nlogin: '
+  run -0 "$kubectl" logs vm --tail=1
+  assert_output 'login: '
+  run -0 "$kubectl" logs vm --timestamps --tail=1
+  assert_output '2026-01-02T03:04:06.000000Z login: '
+  run -0 "$kubectl" logs vm --since-time=2026-01-02T03:04:06Z
+  assert_output 'login: '
+  run -0 "$kubectl" logs vm --since=1h
+  assert_output ''
+  run -0 "$kubectl" logs vm --limit-bytes=3
+  assert_output boo
+  run -1 "$kubectl" logs vm --previous
+  assert_output --partial 'earlier run of the VM is not kept'
+  "$kubectl" logs vm -f >"$BATS_TEST_TMPDIR/followed" 3>&- &
+  local pid=$!
+  wait_until 20 grep -q booted "$BATS_TEST_TMPDIR/followed" # kubectl prints whole lines
+  kill -0 "$pid"
+  kill "$pid"
+  wait_until 10 gone "$pid"
+}
+@test "logs: by lines, times and bytes, and followed" { each_kubectl check_logs; }

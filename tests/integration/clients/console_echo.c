@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A console service for tests without a VM: whoever attaches sees "login: " and gets back what is typed; a
- * line "ask NUMBER" is answered with "answer NUMBER+1", so that a test can tell an answer from an echo.
+ * line "ask NUMBER" is answered with "answer NUMBER+1", so that a test can tell an answer from an echo. Its
+ * log has two lines, of 2026-01-02T03:04:05Z and of a second later.
  */
 #include <czmq.h>
 
@@ -51,6 +52,28 @@ static void on_keys(zsock_t *router, zframe_t *peer, struct typed *typed, const 
         }
 }
 
+static const struct line {
+        uint64_t us;
+        const char *text;
+} printed[] = {{UINT64_C(1767323045000000), "2026-01-02T03:04:05.000000Z booted\r\n"},
+               {UINT64_C(1767323046000000), "2026-01-02T03:04:06.000000Z login: "}};
+
+/* "UID LINES SINCE": the last lines (-1 = all) since then. */
+static void tell_log(zsock_t *router, zframe_t *peer, const zframe_t *asked)
+{
+        AK_AUTOFREE char *text = zframe_strdup((zframe_t *)asked);
+        char *at = text ? strchr(text, ' ') : NULL;
+        size_t count = AK_ARRAY_SIZE(printed);
+        long lines = at ? strtol(at, &at, 10) : -1;
+        uint64_t since_us = at ? strtoull(at, NULL, 10) : 0;
+
+        for (size_t i = 0; i < count; i++) {
+                if ((lines < 0 || i + (size_t)lines >= count) && printed[i].us >= since_us)
+                        say(router, peer, AK_CONSOLE_OP_DATA, printed[i].text, strlen(printed[i].text));
+        }
+        say(router, peer, AK_CONSOLE_OP_OPENED, "", 0);
+}
+
 static void on_message(zsock_t *router, struct typed *typed)
 {
         zmsg_t *msg = zmsg_recv(router);
@@ -58,6 +81,8 @@ static void on_message(zsock_t *router, struct typed *typed)
 
         if (op && zframe_streq(op, AK_CONSOLE_OP_OPEN))
                 say(router, peer, AK_CONSOLE_OP_OPENED, "booted\r\nlogin: ", 15);
+        else if (op && data && zframe_streq(op, AK_CONSOLE_OP_LOG))
+                tell_log(router, peer, data);
         else if (op && zframe_streq(op, AK_CONSOLE_OP_PING))
                 say(router, peer, AK_CONSOLE_OP_PONG, "", 0);
         else if (op && data && zframe_streq(op, AK_CONSOLE_OP_DATA))

@@ -11,7 +11,7 @@ static const struct ctl_command commands[] = {
     {"record", "write what is said on the bus to a capture file", ctl_record_main},
     {"show", "print capture files", ctl_show_main},
     {"stats", "rates, losses and ages on the node's bus", ctl_stats_main},
-    {"replay", "feed a journal or a capture to a service's core, offline", ctl_replay_main},
+    {"replay", "feed a journal or a capture to a core, offline, or to a live service", ctl_replay_main},
     {"console", "attach the terminal to a VM's serial console", ctl_console_main},
     {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},
     {"cert", "issue and renew client certificates, as kubeconfigs", ctl_cert_main},

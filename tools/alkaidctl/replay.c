@@ -281,24 +281,31 @@ static int start_capture(struct player *p)
         return r;
 }
 
-int ctl_replay_capture(const struct ctl_replay *replay, const char *path, struct ctl_replay_result *result,
-                       char error[CTL_ERROR_SIZE])
+static int play_capture(struct player *p, const char *path)
+{
+        AK_CLEANUP(ctl_capture_reader_freep) struct ctl_capture_reader *reader = NULL;
+        struct ctl_record record;
+        int r = ctl_capture_reader_new(&reader, path, p->error);
+
+        while (r == 0 && (r = ctl_capture_read(reader, &record, p->error)) > 0) {
+                r = play_record(p, &record);
+                ctl_record_deinit(&record);
+        }
+        p->result->torn |= reader && ctl_capture_reader_torn(reader);
+        return r;
+}
+
+int ctl_replay_capture(const struct ctl_replay *replay, char *const *paths, size_t count,
+                       struct ctl_replay_result *result, char error[CTL_ERROR_SIZE])
 {
         AK_CLEANUP(player_deinit)
         struct player p = {.options = replay, .result = result, .error = error};
-        AK_CLEANUP(ctl_capture_reader_freep) struct ctl_capture_reader *reader = NULL;
-        struct ctl_record record;
 
         *result = (struct ctl_replay_result){0};
         if (replay->check || replay->update)
                 return fail(&p, -EINVAL, "a capture has no actions to compare with", NULL);
-        int r = ctl_capture_reader_new(&reader, path, error);
-        if (r == 0)
-                r = start_capture(&p);
-        while (r == 0 && (r = ctl_capture_read(reader, &record, error)) > 0) {
-                r = play_record(&p, &record);
-                ctl_record_deinit(&record);
-        }
-        result->torn = reader && ctl_capture_reader_torn(reader);
+        int r = start_capture(&p);
+        for (size_t i = 0; i < count && r == 0; i++)
+                r = play_capture(&p, paths[i]);
         return r;
 }

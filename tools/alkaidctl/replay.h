@@ -53,5 +53,5 @@ struct ctl_replay_result {
 /* Journals in the order of their parts. 0; -EBADMSG, -EINVAL, -errno with a text. */
 int ctl_replay_journal(const struct ctl_replay *replay, char *const *paths, size_t count,
                        struct ctl_replay_result *result, char error[CTL_ERROR_SIZE]);
-int ctl_replay_capture(const struct ctl_replay *replay, const char *path, struct ctl_replay_result *result,
-                       char error[CTL_ERROR_SIZE]);
+int ctl_replay_capture(const struct ctl_replay *replay, char *const *paths, size_t count,
+                       struct ctl_replay_result *result, char error[CTL_ERROR_SIZE]);

@@ -75,8 +75,11 @@ static bool is_others(const struct ctl_stats_row *row)
 
 static void count_topic(struct ctl_stats *s, struct ctl_stats_row *row, const char *topic)
 {
-        if (!zhashx_lookup(s->topics, topic) && zhashx_size(s->topics) < CTL_STATS_TOPICS) {
-                (void)zhashx_insert(s->topics, topic, s);
+        char key[sizeof(row->publisher) + AK_BUS_TOPIC_MAX + 1];
+
+        (void)snprintf(key, sizeof(key), "%s %s", row->publisher, topic);
+        if (!zhashx_lookup(s->topics, key) && zhashx_size(s->topics) < CTL_STATS_TOPICS) {
+                (void)zhashx_insert(s->topics, key, s);
                 row->topics++;
         }
 }

@@ -260,14 +260,14 @@ static void test_capture(void **state)
         assert_int_equal(ctl_capture_write(w, &e, (const uint8_t *)"ab", 2), 0);
         (void)snprintf(e.topic, sizeof(e.topic), "other");
         assert_int_equal(ctl_capture_write(w, &e, (const uint8_t *)"ab", 2), 0);
-        assert_int_equal(ctl_replay_capture(&replay, f->path, &result, error), 0);
+        assert_int_equal(ctl_replay_capture(&replay, (char *[]){f->path}, 1, &result, error), 0);
         assert_int_equal(fflush(f->out), 0);
         assert_string_equal(f->printed, SUM(3, 1500) SUM(3, 1502));
         assert_int_equal(result.events, 2);
         replay.core = NULL;
-        assert_int_equal(ctl_replay_capture(&replay, f->path, &result, error), -EINVAL);
+        assert_int_equal(ctl_replay_capture(&replay, (char *[]){f->path}, 1, &result, error), -EINVAL);
         replay.check = true;
-        assert_int_equal(ctl_replay_capture(&replay, f->path, &result, error), -EINVAL);
+        assert_int_equal(ctl_replay_capture(&replay, (char *[]){f->path}, 1, &result, error), -EINVAL);
 }
 
 int main(void)

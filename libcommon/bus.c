@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "libcommon/bus_curve.h"
 #include "libcommon/bus_internal.h"
 #include "libcommon/clock.h"
 
@@ -34,6 +35,7 @@
 #define DEFAULT_HWM      100000
 #define LINGER_MS        200 /* for what was published just before the end */
 #define MAX_LISTENERS    256
+#define MAX_HANDSHAKE    1024 /* CURVE's INITIATE: 257 bytes and the metadata */
 
 struct bus_value {
         TAILQ_ENTRY(bus_value) link;
@@ -392,7 +394,7 @@ static int listen_at_path(struct ak_bus *bus, int *out)
         return 0;
 }
 
-static int bind_publisher(struct ak_bus *bus)
+static int bind_ipc(struct ak_bus *bus)
 {
         AK_AUTOCLOSE int fd = -1;
         int r = lock_name(bus);
@@ -401,6 +403,34 @@ static int bind_publisher(struct ak_bus *bus)
                 r = listen_at_path(bus, &fd);
         if (r < 0)
                 return r;
+        zsock_set_use_fd(bus->pub, fd);
+        if (zsock_bind(bus->pub, "ipc://%s/%s", bus->dir, bus->name) < 0)
+                return -errno;
+        fd = -1; /* ZeroMQ closes it */
+        return 0;
+}
+
+static int bind_tcp(struct ak_bus *bus, const char *endpoint)
+{
+        int r = bus_curve_serve(bus->curve, bus->pub);
+
+        if (r < 0)
+                return r;
+        zsock_set_maxmsgsize(bus->pub, MAX_HANDSHAKE);
+        zsock_set_ipv6(bus->pub, strchr(endpoint, '[') != NULL);
+        if (zsock_bind(bus->pub, "%s", endpoint) >= 0)
+                return 0;
+        r = errno ? -errno : -EINVAL;
+        ak_log(AK_LOG_ERROR, "bus_listen_failed", "endpoint", endpoint, "error", zmq_strerror(-r), "remedy",
+               "give --bus-listen tcp://ADDRESS:PORT with an address of this host and a free port", NULL);
+        return r;
+}
+
+static int bind_publisher(struct ak_bus *bus)
+{
+        const char *listen = bus->net ? bus->net->listen : NULL;
+        int r;
+
         bus->pub = zsock_new(ZMQ_XPUB);
         if (!bus->pub)
                 return -ENOMEM;
@@ -408,17 +438,18 @@ static int bind_publisher(struct ak_bus *bus)
         zsock_set_sndhwm(bus->pub, bus->hwm);
         zsock_set_linger(bus->pub, LINGER_MS);
         zsock_set_maxmsgsize(bus->pub, AK_BUS_TOPIC_MAX + 1);
-        zsock_set_use_fd(bus->pub, fd);
-        if (zsock_bind(bus->pub, "ipc://%s/%s", bus->dir, bus->name) < 0)
-                return -errno;
-        fd = -1; /* ZeroMQ closes it */
+        r = listen ? bind_tcp(bus, listen) : bind_ipc(bus);
+        if (r < 0)
+                return r;
         return zloop_reader(bus->loop, bus->pub, on_subscription, bus) < 0 ? -ENOMEM : 0;
 }
 
-static int start(struct ak_bus *bus)
+static int start(struct ak_bus *bus, const struct ak_bus_options *o)
 {
         int r = check_directory(bus->dir);
 
+        if (r == 0 && bus->net && bus->net->keys)
+                r = bus_curve_new(&bus->curve, bus, o);
         if (r == 0 && bus->name[0])
                 r = bind_publisher(bus);
         if (r < 0)
@@ -427,12 +458,77 @@ static int start(struct ak_bus *bus)
         return bus->mark_timer < 0 ? -ENOMEM : 0;
 }
 
+/* ------------------------------------------------------------------ tcp */
+
+const char *bus_endpoint_of(const struct ak_bus *bus, const char *peer)
+{
+        size_t len = strlen(peer);
+
+        for (size_t i = 0; bus->net && i < bus->net->peers.count; i++) {
+                const char *item = bus->net->peers.items[i];
+
+                if (strncmp(item, peer, len) == 0 && item[len] == '=')
+                        return item + len + 1;
+        }
+        return NULL;
+}
+
+static int refuse_setting(const char *option, const char *value, const char *remedy, int r)
+{
+        ak_log(AK_LOG_ERROR, "bus_setting_refused", "option", option, "value", value, "remedy", remedy, NULL);
+        return r;
+}
+
+/* ipc and inproc have no CURVE, and other transports no place here. */
+static bool is_tcp(const char *endpoint)
+{
+        const char *rest = endpoint + strlen("tcp://");
+        const char *colon = strrchr(endpoint, ':');
+
+        return strncmp(endpoint, "tcp://", strlen("tcp://")) == 0 && colon > rest && colon[1] &&
+               strlen(endpoint) <= AK_BUS_TOPIC_MAX;
+}
+
+static int check_peer(const char *item)
+{
+        char name[AK_BUS_NAME_MAX + 1];
+        const char *equals = strchr(item, '=');
+        size_t len = equals ? (size_t)(equals - item) : 0;
+
+        if (len == 0 || len >= sizeof(name) || !is_tcp(equals + 1))
+                return -EINVAL;
+        memcpy(name, item, len);
+        name[len] = '\0';
+        return ak_bus_name_valid(name) ? 0 : -EINVAL;
+}
+
+static int check_net(const struct ak_bus_net *net)
+{
+        if (net->listen && !is_tcp(net->listen))
+                return refuse_setting("bus-listen", net->listen, "must be tcp://ADDRESS:PORT", -EINVAL);
+        for (size_t i = 0; i < net->peers.count; i++)
+                if (check_peer(net->peers.items[i]) < 0)
+                        return refuse_setting("bus-peer", net->peers.items[i],
+                                              "must be NAME=tcp://ADDRESS:PORT", -EINVAL);
+        if (net->keys || (!net->listen && net->peers.count == 0))
+                return 0;
+        return refuse_setting(
+            net->listen ? "bus-listen" : "bus-peer", net->listen ? net->listen : net->peers.items[0],
+            "tcp is used with CURVE only, on loopback too: make certificates with `alkaidctl keys "
+            "generate` and name their directory with --bus-keys",
+            -EPERM);
+}
+
 static int check_options(const struct ak_bus_options *o)
 {
         size_t name_len = o->name ? strlen(o->name) : AK_BUS_NAME_MAX;
+        int r;
 
         if (!o->dir || (o->name && !ak_bus_name_valid(o->name)))
                 return -EINVAL;
+        r = o->net ? check_net(o->net) : 0;
+        if (r < 0)
+                return r;
         /* sun_path must hold DIR/NAME and NUL: unix(7). */
         if (strlen(o->dir) + 1 + name_len + 1 > sizeof(((struct sockaddr_un *)0)->sun_path)) {
                 ak_log(AK_LOG_ERROR, "bus_directory_too_long", "dir", o->dir, "remedy",
@@ -459,6 +555,8 @@ static int bus_init(struct ak_bus *bus, zloop_t *loop, const struct ak_bus_optio
         bus->mark_interval_us = o->mark_interval_us ? o->mark_interval_us : MARK_INTERVAL_US;
         if (bus->mark_interval_us < 1000)
                 bus->mark_interval_us = 1000; /* a tick of zloop */
+        bus->net = o->net;
+        bus->may_publish = o->may_publish;
         bus->hwm = o->hwm ? (int)o->hwm : DEFAULT_HWM;
         bus->passive = o->passive;
         bus->reject_limit = bus->gap_limit =
@@ -487,7 +585,7 @@ int ak_bus_new(struct ak_bus **out, zloop_t *loop, const struct ak_bus_options *
                 return -ENOMEM;
         r = bus_init(bus, loop, o, handler);
         if (r == 0)
-                r = start(bus);
+                r = start(bus, o);
         if (r < 0)
                 return r;
         *out = AK_STEAL(bus);
@@ -518,6 +616,7 @@ struct ak_bus *ak_bus_free(struct ak_bus *bus)
                 zloop_timer_end(bus->loop, bus->replay_timer);
         bus_peers_free(bus);
         close_publisher(bus);
+        bus_curve_free(bus->curve);
         zhashx_destroy(&bus->values);
         zhashx_destroy(&bus->sync_listeners);
         free(bus);

@@ -19,7 +19,10 @@
  * What a publisher can be made to hold is bounded: at most `max_topics` retained topics of at most
  * AK_SCHEMA_MAX_BYTES each; the socket's high-water marks are ZeroMQ's drop, healed by the gap rule.
  *
- * ipc only for now: DIR must be owned by us and mode 0700 (made so if absent), else -EPERM.
+ * Sockets are ipc in DIR, which must be owned by us and mode 0700 (made so if absent), else -EPERM; whoever
+ * can reach into it is trusted to be who they say. Over tcp (struct ak_bus_net) every connection is CURVE,
+ * with certificates of a directory that is the allow-list (bus_keys.h); tcp without it is refused.
+ *
  * Single-threaded: all calls come from the thread that runs `loop`. A handler may publish, subscribe and
  * forget, but not free the bus; the bus is freed before its loop.
  */
@@ -30,6 +33,7 @@
 #include <stdint.h>
 
 #include "libcommon/cleanup.h"
+#include "libcommon/options.h"
 
 #define AK_BUS_TOPIC_MAX  255
 #define AK_BUS_NAME_MAX   63
@@ -59,6 +63,28 @@ struct ak_bus_handler {
         void *arg;
 };
 
+/* Where sockets are that are not in DIR; settings of every service, see AK_BUS_NET_OPTIONS. */
+struct ak_bus_net {
+        char *listen;            /* tcp://ADDRESS:PORT; NULL = DIR/NAME */
+        char *keys;              /* directory of certificates; NULL = none, then there is no tcp */
+        struct ak_strlist peers; /* NAME=tcp://ADDRESS:PORT */
+};
+
+/* Rows of an options table for the member `net` of `type`. */
+#define AK_BUS_NET_OPTIONS(type, net)                                                                        \
+        {.name = "bus-listen",                                                                               \
+         .type = AK_OPT_STRING,                                                                              \
+         .offset = offsetof(type, net.listen),                                                               \
+         .help = "tcp://ADDRESS:PORT to publish at instead of a socket in the bus directory; CURVE only"},   \
+            {.name = "bus-peer",                                                                             \
+             .type = AK_OPT_LIST,                                                                            \
+             .offset = offsetof(type, net.peers),                                                            \
+             .help = "NAME=tcp://ADDRESS:PORT of a peer that publishes there; may be repeated"},             \
+        {                                                                                                    \
+                .name = "bus-keys", .type = AK_OPT_STRING, .offset = offsetof(type, net.keys),               \
+                .help = "directory of the bus's certificates (alkaidctl keys), mode 0700; the allow-list"    \
+        }
+
 struct ak_bus_options {
         const char *dir;           /* e.g. /run/alkaid/bus */
         const char *name;          /* own name: [a-z0-9-]+ ; NULL = listen only (a tap) */
@@ -67,11 +93,18 @@ struct ak_bus_options {
         uint64_t epoch;            /* 0 = random */
         uint32_t hwm;              /* messages queued for or from one peer before ZeroMQ drops; 0 = 100000 */
         bool passive; /* counts what it misses, but never asks for it: a publisher feels nothing */
+        const struct ak_bus_net *net; /* NULL = ipc only */
+        const char *const *roles;     /* whose certificates may listen to us on tcp; NULL = of any role */
+        /* Whether a peer may say that; NULL = anything. The bus's own topics it always may. */
+        bool (*may_publish)(const char *publisher, const char *topic);
 };
 
 struct ak_bus;
 
-/* 0, -EPERM (directory), -EADDRINUSE (a live owner holds the name), -EINVAL, -ENOMEM. */
+/*
+ * 0, -EPERM (directory, tcp without keys), -EADDRINUSE (a live owner holds the name), -EACCES (certificate of
+ * another role), -EINVAL, -ENOMEM; a log line says which file or setting is wrong, and the remedy.
+ */
 int ak_bus_new(struct ak_bus **out, zloop_t *loop, const struct ak_bus_options *options,
                const struct ak_bus_handler *handler);
 struct ak_bus *ak_bus_free(struct ak_bus *bus);
@@ -94,6 +127,8 @@ void ak_bus_request_sync(struct ak_bus *bus, const char *peer, const char *reaso
 struct ak_bus_stats {
         uint64_t published, received, replayed, replays_received, gaps, duplicates, rejected, sync_requests,
             subscriptions;
+        /* of others' attempts: to connect, and to say what is not theirs to say */
+        uint64_t refused_keys, refused_roles, refused_handshakes, refused_topics;
         size_t retained;
 };
 void ak_bus_stats(const struct ak_bus *bus, struct ak_bus_stats *out);

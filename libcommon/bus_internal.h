@@ -28,6 +28,7 @@ struct bus_value; /* a retained last value */
 TAILQ_HEAD(bus_values, bus_value);
 
 struct bus_peer;
+struct bus_curve;
 
 struct ak_bus {
         zloop_t *loop;
@@ -48,6 +49,9 @@ struct ak_bus {
         struct bus_types published;
         struct bus_peer *peers;
         int mark_timer, replay_timer; /* -1 = not armed */
+        struct bus_curve *curve;      /* NULL = no tcp */
+        const struct ak_bus_net *net;
+        bool (*may_publish)(const char *publisher, const char *topic);
         struct ak_ratelimit reject_limit, gap_limit;
         struct ak_bus_stats stats;
 };
@@ -55,6 +59,8 @@ struct ak_bus {
 /* Finds or, where there is room, adds; NULL when the table is full: a peer cannot make it grow. */
 struct bus_type *bus_type(struct bus_types *t, const char *topic);
 int bus_send(struct ak_bus *bus, const struct ak_bus_frame *f);
+/* Endpoint of a peer on tcp, in the settings; NULL = it is in DIR. */
+const char *bus_endpoint_of(const struct ak_bus *bus, const char *peer);
 /* Soon replays everything, once for all who ask meanwhile. */
 void bus_schedule_replay(struct ak_bus *bus);
 /* To be called once per mark interval. */

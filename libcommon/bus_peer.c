@@ -17,11 +17,14 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "libcommon/bus_curve.h"
 #include "libcommon/bus_internal.h"
 #include "libcommon/clock.h"
 
 #define ASK_PAUSE_US (UINT64_C(100) * 1000)
 #define SILENT_MARKS 3
+/* of a sealed message: name, flags, nonce, box (RFC 26); rounded up */
+#define CURVE_OVERHEAD 64
 
 struct bus_peer {
         struct ak_bus *bus;
@@ -275,6 +278,18 @@ static bool receive_parts(void *socket, zmq_msg_t parts[3], size_t *count)
         return true;
 }
 
+/* A good key opens the door; what may be said is the role's. */
+static bool may_say(struct bus_peer *p, const char *topic)
+{
+        struct ak_bus *bus = p->bus;
+
+        if (!bus->may_publish || strncmp(topic, AK_BUS_TOPIC_OWN, strlen(AK_BUS_TOPIC_OWN)) == 0 ||
+            bus->may_publish(p->name, topic))
+                return true;
+        bus->stats.refused_topics++;
+        return false;
+}
+
 static const char *parse_parts(struct bus_peer *p, zmq_msg_t parts[3], size_t count,
                                char topic[AK_BUS_TOPIC_MAX + 1], struct ak_bus_envelope *envelope,
                                struct ak_bus_frame *f)
@@ -293,6 +308,8 @@ static const char *parse_parts(struct bus_peer *p, zmq_msg_t parts[3], size_t co
                 return "body too long";
         f->body = zmq_msg_data(&parts[2]);
         f->body_len = zmq_msg_size(&parts[2]);
+        if (!may_say(p, f->topic))
+                return "this publisher has nothing to say about that";
         return NULL;
 }
 
@@ -337,9 +354,26 @@ static int on_peer_readable(zloop_t *loop AK_UNUSED, zsock_t *sock, void *arg)
 
 /* ---- life ---- */
 
+static int connect_socket(struct bus_peer *p)
+{
+        struct ak_bus *bus = p->bus;
+        const char *endpoint = bus_endpoint_of(bus, p->name);
+        int r;
+
+        if (!endpoint)
+                return zsock_connect(p->sub, "ipc://%s/%s", bus->dir, p->name) < 0 ? -EINVAL : 0;
+        r = bus_curve_connect(bus->curve, p->sub, p->name);
+        if (r < 0)
+                return r;
+        zsock_set_maxmsgsize(p->sub, AK_SCHEMA_MAX_BYTES + CURVE_OVERHEAD);
+        zsock_set_ipv6(p->sub, strchr(endpoint, '[') != NULL);
+        return zsock_connect(p->sub, "%s", endpoint) < 0 ? -EINVAL : 0;
+}
+
 static int connect_peer(struct bus_peer *p)
 {
         struct ak_bus *bus = p->bus;
+        int r;
 
         p->silent_marks = 0;
         p->sub = zsock_new(ZMQ_SUB);
@@ -350,8 +384,9 @@ static int connect_peer(struct bus_peer *p)
         zsock_set_maxmsgsize(p->sub, AK_SCHEMA_MAX_BYTES);
         zsock_set_reconnect_ivl(p->sub, 20);
         zsock_set_reconnect_ivl_max(p->sub, 500);
-        if (zsock_connect(p->sub, "ipc://%s/%s", bus->dir, p->name) < 0)
-                return -EINVAL;
+        r = connect_socket(p);
+        if (r < 0)
+                return r;
         zsock_set_subscribe(p->sub, AK_BUS_TOPIC_MARK);
         if (bus->name[0]) {
                 char topic[AK_BUS_TOPIC_MAX + 1];

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "libcommon/bus_keys.h"
+
 #define ENUM_NAME(x, c, wire) wire,
 #define ENUM_TABLE(tag, values)                                                                              \
         static const char *const tag##_names[] = {values(ENUM_NAME, ) NULL};                                 \
@@ -74,6 +76,16 @@ int ak_message_type_of_topic(const char *topic, enum ak_message_type *out)
         }
         return -ENOENT;
 }
+
+bool ak_message_may_publish(const char *publisher, const char *topic)
+{
+        enum ak_message_type type;
+
+        return ak_message_type_of_topic(topic, &type) < 0 ||
+               strcmp(ak_message_info(type)->publisher, publisher) == 0;
+}
+
+const char *const ak_bus_roles[] = {"watcher", "network", "hypervisor", AK_BUS_ROLE_LISTENER, NULL};
 
 static void *body_of(const struct ak_message *m)
 {

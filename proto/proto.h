@@ -63,6 +63,11 @@ const struct ak_message_info *ak_message_info(enum ak_message_type type);
 /* Type of a topic ("nic.diff/…" -> ak_message_nic_diff); -ENOENT where unknown. */
 int ak_message_type_of_topic(const char *topic, enum ak_message_type *out);
 
+/* Whether it is this publisher's to say. A type that is not known is nobody's business: nobody acts on it. */
+bool ak_message_may_publish(const char *publisher, const char *topic);
+/* Roles of certificates that may listen on the bus; NULL-terminated. */
+extern const char *const ak_bus_roles[];
+
 /* One message. Plain data but for vm_diff.user_data, so ak_message_deinit() must be called. */
 struct ak_message {
         enum ak_message_type type;

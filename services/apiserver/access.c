@@ -20,8 +20,10 @@ static const char *const role_names[] = {"view", "edit", "admin"};
 struct rule {
         const char *group, *resource, *subresource; /* "*" = any resource of the group, any group */
         const char *verbs;
-        int scope; /* of role rules: the role; of node rules: 1 = the object must carry the node's name */
+        int scope; /* of role rules: the role; of node rules: whose objects */
 };
+
+enum { OF_ALL, OF_NODE, LEASE_OF_NODE }; /* all; named as the node; that, and where nodes' leases are */
 
 static const struct rule role_rules[] = {
     {"*", "*", "", READ, ROLE_VIEW},
@@ -31,20 +33,22 @@ static const struct rule role_rules[] = {
     {"", "pods", "attach", "get create", ROLE_EDIT},
     {"", "events", "", WRITE, ROLE_EDIT},
     {"vpc.alkaid.io", "ports", "", WRITE, ROLE_EDIT},
+    {"vpc.alkaid.io", "securitygroups", "", WRITE, ROLE_EDIT},
+    {"coordination.k8s.io", "leases", "", WRITE, ROLE_EDIT},
     {"*", "*", "", WRITE, ROLE_ADMIN},
 };
 
 static const struct rule node_rules[] = {
-    {"", "pods", "", READ " delete", 0},
-    {"", "pods", "status", "get update patch", 0},
-    {"", "nodes", "", READ, 0},
-    {"", "nodes", "", "create update patch", 1},
-    {"", "nodes", "status", "get update patch", 1},
-    {"", "namespaces", "", READ, 0},
-    {"", "events", "", READ " create update patch", 0},
-    {"coordination.k8s.io", "leases", "", READ " create update patch delete", 0},
-    {"vpc.alkaid.io", "*", "", READ, 0},
-    {"vpc.alkaid.io", "ports", "status", "get update patch", 0},
+    {"", "pods", "", READ " delete", OF_ALL},
+    {"", "pods", "status", "get update patch", OF_ALL},
+    {"", "nodes", "", READ, OF_ALL},
+    {"", "nodes", "", "create update patch", OF_NODE},
+    {"", "nodes", "status", "get update patch", OF_NODE},
+    {"", "namespaces", "", READ, OF_ALL},
+    {"", "events", "", READ " create update patch", OF_ALL},
+    {"coordination.k8s.io", "leases", "", "get create update patch delete", LEASE_OF_NODE},
+    {"vpc.alkaid.io", "*", "", READ, OF_ALL},
+    {"vpc.alkaid.io", "ports", "status", "get update patch", OF_ALL},
 };
 
 struct grant {
@@ -317,12 +321,18 @@ static bool role_allows(enum role role, const struct access_question *q)
         return false;
 }
 
+static bool in_node_scope(int scope, const char *node, const struct access_question *q)
+{
+        return scope == OF_ALL || (strcmp(q->name, node) == 0 &&
+                                   (scope == OF_NODE || strcmp(q->name_space, API_NODE_LEASES) == 0));
+}
+
 static bool node_allowed(const struct api_user *user, const struct access_question *q)
 {
         const char *node = access_node_name(user);
 
         for (size_t i = 0; node && i < AK_ARRAY_SIZE(node_rules); i++) {
-                if (rule_matches(&node_rules[i], q) && (!node_rules[i].scope || strcmp(q->name, node) == 0))
+                if (rule_matches(&node_rules[i], q) && in_node_scope(node_rules[i].scope, node, q))
                         return true;
         }
         return false;

@@ -10,7 +10,7 @@
  * outside of any; GROUPS is "-" for none; END is when the token stops being good.
  *
  *   view    reads everything in the namespace, consoles' logs included
- *   edit    writes pods, ports and events, and attaches to consoles
+ *   edit    writes pods, ports, security groups, leases and events, and attaches to consoles
  *   admin   writes everything else too (VPCs, subnets, …; with "*" also namespaces and nodes)
  *
  * What only a node or system:masters may write: the status of anything, and bindings. system:masters may all;
@@ -30,7 +30,7 @@
 #define ACCESS_MASTERS       "system:masters"
 #define ACCESS_NODES         "system:nodes"
 #define ACCESS_NODE_PREFIX   "system:node:"
-#define ACCESS_MONITORING    "system:monitoring" /* may read /metrics */
+#define ACCESS_MONITORING    "system:monitoring"    /* may read /metrics */
 #define ACCESS_AUTHENTICATED "system:authenticated" /* everybody who is known is in it */
 #define ACCESS_MAX_GROUPS    16
 #define ACCESS_MAX_LINES     10000

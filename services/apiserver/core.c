@@ -110,7 +110,7 @@ uint64_t api_core_resource_version(const struct api_core *core)
 
 int api_core_start(struct api_core *core, uint64_t real_us, struct api_result *out)
 {
-        static const char *const names[] = {"default", "kube-system"};
+        static const char *const names[] = {"default", "kube-system", API_NODE_LEASES};
         struct api_txn t;
 
         *out = (struct api_result){.code = 200};
@@ -295,8 +295,8 @@ static bool empty_kind(struct api_txn *t, const struct api_kind *kind, const cha
 static void sweep_namespaces(struct api_txn *t)
 {
         static const struct api_kind *const order[] = {
-            &api_kind_pod, &api_kind_port,           &api_kind_subnet,
-            &api_kind_vpc, &api_kind_security_group, &api_kind_event};
+            &api_kind_pod,   &api_kind_port, &api_kind_subnet, &api_kind_vpc, &api_kind_security_group,
+            &api_kind_lease, &api_kind_event};
         const struct api_table_of_kind *namespaces = api_objects(t->core, &api_kind_namespace);
 
         for (size_t i = namespaces->count; i > 0; i--) {

@@ -44,7 +44,8 @@ int api_core_load(struct api_core *core, const struct api_kind *kind, json_t *ob
  * next change takes a higher number; a lower value than what is known already changes nothing.
  */
 void api_core_set_resource_version(struct api_core *core, uint64_t resource_version);
-/* After the last load: rebuilds indexes, makes the namespaces `default` and `kube-system` where absent. */
+#define API_NODE_LEASES "kube-node-lease" /* namespace of the nodes' leases */
+/* After the last load: rebuilds indexes, makes `default`, `kube-system` and API_NODE_LEASES where absent. */
 struct api_result;
 int api_core_start(struct api_core *core, uint64_t real_us, struct api_result *out);
 uint64_t api_core_resource_version(const struct api_core *core);

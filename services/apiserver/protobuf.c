@@ -20,6 +20,7 @@ static const struct {
 } kinds[] = {
     {"v1", "Namespace", &kubepb__namespace__descriptor},
     {"v1", "Event", &kubepb__event__descriptor},
+    {"coordination.k8s.io/v1", "Lease", &kubepb__lease__descriptor},
     {"v1", "Binding", &kubepb__binding__descriptor},
     {NULL, "DeleteOptions", &kubepb__delete_options__descriptor},
     {"authorization.k8s.io/v1", "SelfSubjectAccessReview", &kubepb__self_subject_access_review__descriptor},

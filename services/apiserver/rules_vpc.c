@@ -260,7 +260,8 @@ static void namespace_remove(struct api_txn *t, const json_t *ns, const json_t *
 {
         json_t *copy;
 
-        if (strcmp(api_name(ns), "default") == 0 || strcmp(api_name(ns), "kube-system") == 0) {
+        if (strcmp(api_name(ns), "default") == 0 || strcmp(api_name(ns), "kube-system") == 0 ||
+            strcmp(api_name(ns), API_NODE_LEASES) == 0) {
                 api_fail_fmt(t->out, 403, "Forbidden", &api_kind_namespace, api_name(ns),
                              "namespaces \"%s\" is forbidden: this namespace may not be deleted",
                              api_name(ns));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Node, Namespace, Event: as in Kubernetes' core group, as far as they are used here. */
+/* Node, Namespace, Event, Lease: as in Kubernetes, as far as they are used here. */
 #include "services/apiserver/schema_internal.h"
 
 #define COMMON_FIELDS(kind_name)                                                                             \
@@ -179,4 +179,42 @@ const struct api_kind api_kind_event = {
     .schema = &event,
     .columns = event_columns,
     .column_count = AK_ARRAY_SIZE(event_columns),
+};
+
+/* ---- Lease ---- */
+
+static const struct api_schema lease_duration = {.type = API_TYPE_INT, .min = 1, .max = INT32_MAX};
+static const struct api_field lease_spec_fields[] = {
+    {"holderIdentity", &api_schema_string, false, "Who holds it."},
+    {"leaseDurationSeconds", &lease_duration, false, "How long it is good after renewTime."},
+    {"acquireTime", &api_schema_time, false, "When its holder got it."},
+    {"renewTime", &api_schema_time, false, "When its holder last renewed it."},
+    {"leaseTransitions", &api_schema_count, false, "How often it went from one holder to the next."},
+    {"strategy", &api_schema_string, false, "Kept for clients."},
+    {"preferredHolder", &api_schema_string, false, "Kept for clients."},
+};
+static const struct api_schema lease_spec =
+    API_OBJECT_SCHEMA(lease_spec, API_LEASE_PREFIX "LeaseSpec", "Who holds the lease, and until when.");
+static const struct api_field lease_fields[] = {
+    COMMON_FIELDS("Lease"),
+    {"spec", &lease_spec, false, "Who holds it, and until when."},
+};
+static const struct api_schema lease =
+    API_OBJECT_SCHEMA(lease, API_LEASE_PREFIX "Lease", "Something that one at a time may hold.");
+static const struct api_column lease_columns[] = {
+    {"Name", "string", "name", "Name of the lease.", 0},
+    {"Holder", "string", "", "Who holds it.", 0},
+    {"Age", "string", "", "Time since it was made.", 0},
+};
+const struct api_kind api_kind_lease = {
+    .group = "coordination.k8s.io",
+    .version = "v1",
+    .kind = "Lease",
+    .list_kind = "LeaseList",
+    .plural = "leases",
+    .singular = "lease",
+    .namespaced = true,
+    .schema = &lease,
+    .columns = lease_columns,
+    .column_count = AK_ARRAY_SIZE(lease_columns),
 };

@@ -5,9 +5,10 @@
 #include "libcommon/cleanup.h"
 #include "services/apiserver/schema.h"
 
-#define API_META_PREFIX "io.k8s.apimachinery.pkg.apis.meta.v1."
-#define API_CORE_PREFIX "io.k8s.api.core.v1."
-#define API_VPC_PREFIX  "io.alkaid.vpc.v1."
+#define API_META_PREFIX  "io.k8s.apimachinery.pkg.apis.meta.v1."
+#define API_CORE_PREFIX  "io.k8s.api.core.v1."
+#define API_VPC_PREFIX   "io.alkaid.vpc.v1."
+#define API_LEASE_PREFIX "io.k8s.api.coordination.v1."
 
 /* static const struct api_schema NAME: an object of the fields in NAME_fields[]. */
 #define API_OBJECT_SCHEMA(var, definition, text)                                                             \
@@ -51,5 +52,5 @@ const char *api_check_sha256(const char *value);
 /* resource.Quantity in thousandths ("1" = 1000, "500m" = 500, "200Mi" = 200 * 2^20 * 1000); saturates. */
 int api_quantity_parse(const char *text, int64_t *milli);
 
-extern const struct api_kind api_kind_pod, api_kind_node, api_kind_namespace, api_kind_event;
+extern const struct api_kind api_kind_pod, api_kind_node, api_kind_namespace, api_kind_event, api_kind_lease;
 extern const struct api_kind api_kind_vpc, api_kind_subnet, api_kind_port, api_kind_security_group;

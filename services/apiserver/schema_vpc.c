@@ -256,7 +256,7 @@ const struct api_kind api_kind_security_group = {
 /* ---- all that is served ---- */
 
 const struct api_kind *const api_kinds[] = {
-    &api_kind_pod, &api_kind_node,   &api_kind_namespace, &api_kind_event,
-    &api_kind_vpc, &api_kind_subnet, &api_kind_port,      &api_kind_security_group,
+    &api_kind_pod,    &api_kind_node, &api_kind_namespace,      &api_kind_event, &api_kind_vpc,
+    &api_kind_subnet, &api_kind_port, &api_kind_security_group, &api_kind_lease,
 };
 const size_t api_kind_count = AK_ARRAY_SIZE(api_kinds);

@@ -18,7 +18,7 @@ alkaid_library(api_pki SOURCES pki.c pki_file.c DEPS ak_common alkaid_dep::gnutl
 
 pkg_check_modules(ALKAID_apizlib REQUIRED IMPORTED_TARGET zlib)
 alkaid_library(api_shell
-  SOURCES attach.c access.c audit.c auth.c auth_files.c commit.c console.c docs.c event.c gzip.c handle.c handle_objects.c handle_review.c http.c http_access.c options.c podlog.c
+  SOURCES attach.c access.c audit.c auth.c auth_files.c commit.c console.c docs.c event.c gzip.c handle.c handle_objects.c handle_review.c http.c http_access.c http_stream.c options.c podlog.c
           protobuf.c rest.c rest_body.c server.c store_sqlite.c watch.c websocket.c
   DEPS api_pki api_reviews api_kube_pb ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
        alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay PkgConfig::ALKAID_apizlib)
@@ -36,6 +36,9 @@ alkaid_library(api_test_core SOURCES test_stub_core.c DEPS api_image ak_common)
 alkaid_library(api_store_fake SOURCES store_fake.c DEPS alkaid_dep::czmq)
 alkaid_unit_test(test_apiserver_rest SOURCES test_rest.c DEPS api_shell api_test_core)
 alkaid_unit_test(test_apiserver_access SOURCES test_access.c DEPS api_shell api_test_core)
+if(TARGET api_core)
+  alkaid_unit_test(test_apiserver_access_kinds SOURCES test_access_kinds.c DEPS api_shell api_core)
+endif()
 alkaid_unit_test(test_apiserver_protobuf SOURCES test_protobuf.c DEPS api_shell)
 alkaid_unit_test(test_apiserver_store SOURCES test_store.c DEPS api_shell api_store_fake)
 alkaid_unit_test(test_apiserver_pki SOURCES test_pki.c DEPS api_shell)

@@ -271,6 +271,13 @@ static void group_row(json_t *cells, const json_t *group, uint64_t real_us)
         add_or_none(cells, api_text(group, "spec.description"));
 }
 
+static void lease_row(json_t *cells, const json_t *lease, uint64_t real_us)
+{
+        add(cells, api_name(lease));
+        add_or_none(cells, api_text(lease, "spec.holderIdentity"));
+        add_age(cells, lease, real_us);
+}
+
 struct row_of_kind {
         const struct api_kind *kind;
         void (*row)(json_t *cells, const json_t *object, uint64_t real_us);
@@ -287,6 +294,7 @@ static json_t *cells_of(const struct api_kind *kind, const json_t *object, uint6
             {&api_kind_subnet, subnet_row},
             {&api_kind_port, port_row},
             {&api_kind_security_group, group_row},
+            {&api_kind_lease, lease_row},
         };
         json_t *cells = json_array();
 

@@ -35,7 +35,7 @@ void world_init(struct world *w, const struct api_core_config *config)
         *w = (struct world){.now_us = WORLD_START_US};
         assert_int_equal(api_core_new(&w->core, config), 0);
         assert_int_equal(api_core_start(w->core, w->now_us, &started), 0);
-        assert_int_equal(started.change_count, 2); /* the namespaces default and kube-system */
+        assert_int_equal(started.change_count, 3); /* the namespaces that are always there */
         api_result_deinit(&started);
 }
 

@@ -542,6 +542,27 @@ static void test_too_many_objects(void **state)
 
 #define T(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 
+static void test_leases(void **state)
+{
+        struct world *w = *state;
+
+        assert_int_equal(
+            w_create(w, &api_kind_lease,
+                     "{'metadata': {'name': 'n1'}, 'spec': {'holderIdentity': 'n1', 'leaseDurationSeconds': "
+                     "40, 'renewTime': '2026-01-02T03:04:05.123456Z'}}"),
+            201);
+        assert_int_equal(
+            w_patch(w, &api_kind_lease, "n1", API_PATCH_MERGE, "{'spec': {'leaseDurationSeconds': 0}}"), 422);
+        assert_int_equal(w_patch(w, &api_kind_lease, "n1", API_PATCH_MERGE, "{'spec': {'renewTime': 'now'}}"),
+                         422);
+        assert_int_equal(w_patch(w, &api_kind_lease, "n1", API_PATCH_MERGE,
+                                 "{'spec': {'renewTime': '2026-01-02T03:04:15.000000Z'}}"),
+                         200);
+        assert_int_equal(w_do(w, API_GET, &api_kind_lease, "n1", "status", NULL), 404);
+        assert_int_equal(w_delete(w, &api_kind_lease, "n1", NULL), 200);
+        assert_int_equal(w_delete(w, &api_kind_namespace, API_NODE_LEASES, NULL), 403);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -560,6 +581,7 @@ int main(void)
             T(test_vpcs_and_subnets),
             T(test_auto_vpc_respects_what_is_there),
             T(test_namespaces),
+            T(test_leases),
             T(test_binding),
             T(test_reload),
             T(test_too_many_objects),

@@ -190,7 +190,7 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
   do_it POST "$PODS" "$(pod_json vm)" >/dev/null
   local path
   for path in "$PODS" "$EVENTS" /api/v1/nodes /api/v1/namespaces \
-    /apis/vpc.alkaid.io/v1/{vpcs,subnets,ports}; do
+    /apis/vpc.alkaid.io/v1/{vpcs,subnets,ports,securitygroups} /apis/coordination.k8s.io/v1/leases; do
     run -0 curl_as_admin -H 'Accept: application/json;as=Table;g=meta.k8s.io;v=v1' "$SERVER$path"
     assert_equal "$(jq -r '.kind, (.columnDefinitions|map(.priority)|unique|.[0]),
       ([.rows[]|(.cells|length)]|unique - [0]|length < 2)' <<<"$output" | xargs)" 'Table 0 true'

@@ -449,7 +449,7 @@ static int start(struct ak_bus *bus, const struct ak_bus_options *o)
         int r = check_directory(bus->dir);
 
         if (r == 0 && bus->net && bus->net->keys)
-                r = bus_curve_new(&bus->curve, bus, o);
+                r = bus_curve_new(&bus->curve, bus, o); /* not -EPERM, which is the directory's */
         if (r == 0 && bus->name[0])
                 r = bind_publisher(bus);
         if (r < 0)
@@ -516,7 +516,7 @@ static int check_net(const struct ak_bus_net *net)
             net->listen ? "bus-listen" : "bus-peer", net->listen ? net->listen : net->peers.items[0],
             "tcp is used with CURVE only, on loopback too: make certificates with `alkaidctl keys "
             "generate` and name their directory with --bus-keys",
-            -EPERM);
+            -ENOKEY);
 }
 
 static int check_options(const struct ak_bus_options *o)

@@ -70,18 +70,18 @@ struct ak_bus_net {
         struct ak_strlist peers; /* NAME=tcp://ADDRESS:PORT */
 };
 
-/* Rows of an options table for the member `net` of `type`. */
-#define AK_BUS_NET_OPTIONS(type, net)                                                                        \
+/* Rows of an options table for the member `net` of `owner`. */
+#define AK_BUS_NET_OPTIONS(owner, net)                                                                       \
         {.name = "bus-listen",                                                                               \
          .type = AK_OPT_STRING,                                                                              \
-         .offset = offsetof(type, net.listen),                                                               \
+         .offset = offsetof(owner, net.listen),                                                              \
          .help = "tcp://ADDRESS:PORT to publish at instead of a socket in the bus directory; CURVE only"},   \
             {.name = "bus-peer",                                                                             \
              .type = AK_OPT_LIST,                                                                            \
-             .offset = offsetof(type, net.peers),                                                            \
+             .offset = offsetof(owner, net.peers),                                                           \
              .help = "NAME=tcp://ADDRESS:PORT of a peer that publishes there; may be repeated"},             \
         {                                                                                                    \
-                .name = "bus-keys", .type = AK_OPT_STRING, .offset = offsetof(type, net.keys),               \
+                .name = "bus-keys", .type = AK_OPT_STRING, .offset = offsetof(owner, net.keys),              \
                 .help = "directory of the bus's certificates (alkaidctl keys), mode 0700; the allow-list"    \
         }
 
@@ -102,8 +102,9 @@ struct ak_bus_options {
 struct ak_bus;
 
 /*
- * 0, -EPERM (directory, tcp without keys), -EADDRINUSE (a live owner holds the name), -EACCES (certificate of
- * another role), -EINVAL, -ENOMEM; a log line says which file or setting is wrong, and the remedy.
+ * 0, -EPERM (directory), -EADDRINUSE (a live owner holds the name), -ENOKEY (tcp without keys), -EACCES
+ * (certificate that is open to others or of another role), -EINVAL, -ENOMEM; a log line says which file or
+ * setting is wrong, and the remedy.
  */
 int ak_bus_new(struct ak_bus **out, zloop_t *loop, const struct ak_bus_options *options,
                const struct ak_bus_handler *handler);

@@ -233,7 +233,7 @@ int bus_curve_new(struct bus_curve **out, struct ak_bus *bus, const struct ak_bu
         }
         if (r < 0) {
                 bus_curve_free(c);
-                return r;
+                return r == -EPERM ? -EACCES : r;
         }
         *out = c;
         return 0;

@@ -42,6 +42,14 @@ static const struct ak_metric_spec step_spec = {.name = "alkaid_nic_step_seconds
         B(gaps, AK_COUNTER, "alkaid_bus_gaps_total", "Gaps in a peer's numbers: messages were lost.")        \
         B(duplicates, AK_COUNTER, "alkaid_bus_duplicates_total", "Messages that came twice.")                \
         B(rejected, AK_COUNTER, "alkaid_bus_rejected_total", "Frames that were refused.")                    \
+        B(refused_keys, AK_COUNTER, "alkaid_bus_refused_keys_total",                                         \
+          "Connections with a key not in the list.")                                                         \
+        B(refused_roles, AK_COUNTER, "alkaid_bus_refused_roles_total",                                       \
+          "Connections and peers of a wrong role.")                                                          \
+        B(refused_handshakes, AK_COUNTER, "alkaid_bus_refused_handshakes_total",                             \
+          "Connections without a CURVE handshake.")                                                          \
+        B(refused_topics, AK_COUNTER, "alkaid_bus_refused_topics_total",                                     \
+          "Messages whose publisher's role may not say that.")                                               \
         B(sync_requests, AK_COUNTER, "alkaid_bus_sync_requests_total", "Requests for a peer's state.")       \
         B(subscriptions, AK_COUNTER, "alkaid_bus_subscriptions_total", "Subscriptions taken.")               \
         B(retained, AK_GAUGE, "alkaid_bus_retained_topics", "Topics of which the last value is kept.")

@@ -345,7 +345,11 @@ static int make_images(struct hv_shell *s, const struct hv_options *o)
 
 static int make_bus(struct hv_shell *s, const struct hv_options *o)
 {
-        struct ak_bus_options options = {.dir = o->bus_dir, .name = "hypervisor"};
+        struct ak_bus_options options = {.dir = o->bus_dir,
+                                         .name = "hypervisor",
+                                         .net = &o->net,
+                                         .roles = ak_bus_roles,
+                                         .may_publish = ak_message_may_publish};
         struct ak_bus_handler handler = {.on_message = on_message, .arg = s};
         int r = ak_bus_new(&s->bus, s->loop, &options, &handler);
 

@@ -2,6 +2,7 @@
 /* The service around the core: bus, driver, images, console, on one reactor. */
 #pragma once
 
+#include "libcommon/bus.h"
 #include "libcommon/options.h"
 #include "services/hypervisor/backends/driver.h"
 
@@ -12,6 +13,7 @@ struct hv_options {
         uint64_t image_max_size, image_max_virtual_size, max_vms;
         uint64_t boot_wait, guest_wait, unplug_wait, default_memory;
         char *journal, *metrics;
+        struct ak_bus_net net;
 };
 
 extern const struct ak_program hv_program;

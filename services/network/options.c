@@ -10,6 +10,7 @@ static const struct ak_option options[] = {
      .offset = AT(bus_dir),
      .def = "/run/alkaid/bus",
      .help = "directory of the node's bus, mode 0700"},
+    AK_BUS_NET_OPTIONS(struct net_options, net),
     {.name = "state-dir",
      .type = AK_OPT_STRING,
      .offset = AT(state_dir),

@@ -407,7 +407,11 @@ static int make_core(struct net_shell *s, const struct net_options *o)
 
 static int make_bus(struct net_shell *s, const struct net_options *o)
 {
-        struct ak_bus_options options = {.dir = o->bus_dir, .name = "network"};
+        struct ak_bus_options options = {.dir = o->bus_dir,
+                                         .name = "network",
+                                         .net = &o->net,
+                                         .roles = ak_bus_roles,
+                                         .may_publish = ak_message_may_publish};
         struct ak_bus_handler handler = {.on_message = on_message, .on_peer_epoch = on_peer_epoch, .arg = s};
         int r = ak_bus_new(&s->bus, s->loop, &options, &handler);
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libcommon/bus.h"
 #include "libcommon/cleanup.h"
 #include "libcommon/options.h"
 
@@ -14,6 +15,7 @@ struct net_options {
         uint64_t dhcp_lease; /* microseconds */
         uint64_t mtu, max_ports, workers;
         bool anti_spoofing, teardown;
+        struct ak_bus_net net;
 };
 
 extern const struct ak_program net_program;

@@ -232,20 +232,24 @@ static void on_peer_epoch(void *arg, const char *peer, uint64_t epoch)
         step(arg, &event);
 }
 
-static int open_bus(struct watcher_shell *shell, const char *dir)
+static int open_bus(struct watcher_shell *shell, const struct watcher_shell_options *wanted)
 {
         static const struct {
                 const char *peer, *prefix;
         } topics[] = {
             {"hypervisor", "vm.status/"}, {"hypervisor", "nic.status/"}, {"network", "port.status/"}};
-        struct ak_bus_options options = {.dir = dir, .name = "watcher"};
+        struct ak_bus_options options = {.dir = wanted->bus_dir,
+                                         .name = "watcher",
+                                         .net = &wanted->net,
+                                         .roles = ak_bus_roles,
+                                         .may_publish = ak_message_may_publish};
         struct ak_bus_handler handler = {
             .on_message = on_message, .on_peer_epoch = on_peer_epoch, .arg = shell};
         int rc = ak_bus_new(&shell->bus, shell->loop, &options, &handler);
         for (size_t i = 0; rc == 0 && i < AK_ARRAY_SIZE(topics); i++)
                 rc = ak_bus_subscribe(shell->bus, topics[i].peer, topics[i].prefix);
         if (rc < 0)
-                ak_log(AK_LOG_ERROR, "bus_failed", "dir", dir, "error", strerror(-rc), NULL);
+                ak_log(AK_LOG_ERROR, "bus_failed", "dir", wanted->bus_dir, "error", strerror(-rc), NULL);
         return rc;
 }
 
@@ -445,7 +449,7 @@ int watcher_shell_new(struct watcher_shell **out, zloop_t *loop, const struct wa
         if (rc == 0)
                 rc = open_telemetry(shell, options->metrics);
         if (rc == 0)
-                rc = open_bus(shell, options->bus_dir);
+                rc = open_bus(shell, options);
         if (rc == 0)
                 ak_telemetry_bus(shell->telemetry, shell->bus);
         if (rc == 0)

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "libcommon/bus.h"
 #include "libcommon/cleanup.h"
 #include "libcommon/kube/session.h"
 #include "services/watcher/core.h"
@@ -23,6 +24,7 @@ struct watcher_shell_options {
         char *journal; /* NULL = none */
         char *metrics; /* address of the endpoint; NULL = none */
         uint64_t nic_slots, max_pods;
+        struct ak_bus_net net;
 };
 
 struct watcher_shell;

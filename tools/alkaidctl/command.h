@@ -28,6 +28,7 @@ int ctl_console_main(int argc, char **argv);
 int ctl_nic_main(int argc, char **argv);
 int ctl_cert_main(int argc, char **argv);
 int ctl_token_main(int argc, char **argv);
+int ctl_keys_main(int argc, char **argv);
 
 /* "alkaidctl: COMMAND: …" on standard error; returns `code`. */
 int ctl_fail(int code, const char *command, const char *format, ...)

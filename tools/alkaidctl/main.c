@@ -16,6 +16,7 @@ static const struct ctl_command commands[] = {
     {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},
     {"cert", "issue and renew client certificates, as kubeconfigs", ctl_cert_main},
     {"token", "issue bearer tokens", ctl_token_main},
+    {"keys", "certificates of a bus over tcp", ctl_keys_main},
 };
 
 static void usage(FILE *out)

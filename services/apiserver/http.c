@@ -7,7 +7,7 @@
  * and where that depends on a batch that is not durable yet, the connection is suspended until it is. A watch
  * is an answer without an end whose content callback reads the watcher; while there is nothing to read, the
  * connection is suspended too. libmicrohttpd does not look at suspended connections, so a second epoll set
- * watches theirs for the peer's hang-up.
+ * watches theirs for the peer's hang-up. What a watch sends goes out beside libmicrohttpd (http_stream.c).
  */
 #include <errno.h>
 #include <gnutls/gnutls.h>
@@ -41,7 +41,7 @@ static void suspend(struct request *r)
         r->suspended = true;
 }
 
-static void resume(struct request *r)
+void http_resume(struct request *r)
 {
         if (r->suspended) {
                 r->suspended = false;
@@ -50,7 +50,7 @@ static void resume(struct request *r)
         }
 }
 
-static int connection_fd(struct request *r)
+int http_connection_fd(struct request *r)
 {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -58,19 +58,20 @@ static int connection_fd(struct request *r)
         return info ? info->connect_fd : -1;
 }
 
-/* One-shot, because a hang-up ends the stream anyway. */
-static void watch_hangup(struct request *r)
+/* One-shot, because a hang-up ends the stream anyway; so it is asked for anew after a wait for room. */
+void http_watch_hangup(struct request *r, bool writable)
 {
-        struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = r};
+        uint32_t events = EPOLLRDHUP | EPOLLONESHOT | (writable ? (uint32_t)EPOLLOUT : 0);
+        struct epoll_event event = {.events = events, .data.ptr = r};
+        int what = r->watched_fd ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
-        if (!r->watched_fd)
-                r->watched_fd = epoll_ctl(r->http->hangup_fd, EPOLL_CTL_ADD, connection_fd(r), &event) == 0;
+        r->watched_fd = epoll_ctl(r->http->hangup_fd, what, http_connection_fd(r), &event) == 0;
 }
 
 static void unwatch_hangup(struct request *r)
 {
         if (r->watched_fd)
-                (void)epoll_ctl(r->http->hangup_fd, EPOLL_CTL_DEL, connection_fd(r), NULL);
+                (void)epoll_ctl(r->http->hangup_fd, EPOLL_CTL_DEL, http_connection_fd(r), NULL);
         r->watched_fd = false;
 }
 
@@ -82,8 +83,12 @@ void api_http_hangups(struct api_http *http)
         for (int i = 0; i < n; i++) {
                 struct request *r = events[i].data.ptr;
 
+                if (events[i].events == EPOLLOUT) {
+                        http_stream_queue(r);
+                        continue;
+                }
                 r->hung_up = true;
-                resume(r);
+                http_resume(r);
         }
 }
 
@@ -97,7 +102,7 @@ void api_http_committed(struct api_http *http, uint64_t batch)
                         http->waiting_end = &http->waiting;
                 http->waiting_count--;
                 r->state = STATE_READY;
-                resume(r);
+                http_resume(r);
         }
 }
 
@@ -145,7 +150,11 @@ static void on_wake(void *arg)
 {
         struct request *r = arg;
 
-        resume(r);
+        if (r->direct) {
+                http_stream_queue(r);
+                return;
+        }
+        http_resume(r);
         if (r->call.podlog)
                 api_server_kick(r->http->server);
 }
@@ -168,11 +177,16 @@ static ssize_t read_stream(void *arg, uint64_t pos, char *buf, size_t max)
                 return MHD_CONTENT_READER_END_WITH_ERROR;
         if (r->http->stopping && r->call.podlog)
                 return MHD_CONTENT_READER_END_OF_STREAM;
+        if (r->call.watcher && !r->over && !r->http->stopping) {
+                http_stream_take(r);
+                suspend(r);
+                return 0;
+        }
         n = read_source(r, buf, max);
         if (n < 0)
                 return MHD_CONTENT_READER_END_OF_STREAM;
         if (n == 0) {
-                watch_hangup(r);
+                http_watch_hangup(r, false);
                 suspend(r);
         }
         return n;
@@ -252,7 +266,7 @@ static void on_attach_closed(void *arg)
 
         r->attach = NULL;
         r->state = STATE_OVER;
-        resume(r);
+        http_resume(r);
         api_server_kick(r->http->server);
 }
 
@@ -285,9 +299,9 @@ static enum MHD_Result upgrade(struct request *r)
                                        .arg = r};
         int one = 1;
 
-        (void)setsockopt(connection_fd(r), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        (void)setsockopt(http_connection_fd(r), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         if (!info || answer_upgrade(r, info->tls_session) < 0 ||
-            api_attach_new(&r->attach, &o, info->tls_session, connection_fd(r)) < 0)
+            api_attach_new(&r->attach, &o, info->tls_session, http_connection_fd(r)) < 0)
                 return MHD_NO;
         log_request(r);
         r->state = STATE_UPGRADED;
@@ -480,7 +494,7 @@ static enum MHD_Result on_complete(struct request *r)
         if (r->call.deferred) {
                 r->state = STATE_DEFERRED;
                 track(r);
-                watch_hangup(r);
+                http_watch_hangup(r, false);
                 suspend(r);
                 return MHD_YES;
         }
@@ -567,6 +581,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
         *context = NULL;
         if (!r)
                 return;
+        http_stream_gone(r);
         unwatch_hangup(r);
         untrack(r);
         drop_body(r);
@@ -638,6 +653,7 @@ int api_http_new(struct api_http **out, struct api_server *server, int listen_fd
                 return -ENOMEM;
         http->server = server;
         http->waiting_end = &http->waiting;
+        TAILQ_INIT(&http->queue);
         http->noise = (struct ak_ratelimit){.interval_us = 10 * 1000 * 1000, .burst = 20};
         http->hangup_fd = epoll_create1(EPOLL_CLOEXEC);
         if (http->hangup_fd >= 0 && http_clients_init(http) == 0)
@@ -692,7 +708,8 @@ struct api_http *api_http_free(struct api_http *http)
                 r->attach = api_attach_free(r->attach);
                 if (r->state == STATE_UPGRADED)
                         r->state = STATE_OVER;
-                resume(r);
+                r->hung_up |= r->blocked; /* half of a record is out: nothing more can be said */
+                http_resume(r);
         }
         drain(http, 2 * 1000 * 1000);
         MHD_stop_daemon(http->daemon);
@@ -716,7 +733,7 @@ uint64_t api_http_timeout_us(const struct api_http *http)
 {
         MHD_UNSIGNED_LONG_LONG ms;
 
-        if (http->resumed)
+        if (http->resumed || !TAILQ_EMPTY(&http->queue))
                 return 0;
         return MHD_get_timeout(http->daemon, &ms) == MHD_YES ? (uint64_t)ms * 1000 : UINT64_MAX;
 }
@@ -725,5 +742,5 @@ bool api_http_run(struct api_http *http)
 {
         http->resumed = false;
         (void)MHD_run(http->daemon);
-        return api_http_timeout_us(http) > 0;
+        return http_streams_run(http) && api_http_timeout_us(http) > 0;
 }

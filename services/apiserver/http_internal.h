@@ -2,6 +2,8 @@
 /* What http.c (connections, bodies, answers) and http_access.c (who asks, limits) share. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "services/apiserver/server_internal.h"
 
 /* A user, while it has connections. */
@@ -46,7 +48,13 @@ struct request {
         bool watch_counted;
         struct request *next_waiting;
         struct request *prev, *next; /* streams */
+        /* A watch whose head is out (http_stream.c). */
+        bool direct, queued, blocked, over;
+        uint64_t blocked_us;
+        TAILQ_ENTRY(request) in_queue;
 };
+
+#define HTTP_BLOCK 16000 /* of a stream's bytes: with its frame less than a TLS record */
 
 struct api_http {
         struct api_server *server;
@@ -57,6 +65,10 @@ struct api_http {
         size_t waiting_count;
         zhashx_t *clients; /* user name -> struct client */
         struct request *streams;
+        TAILQ_HEAD(request_queue, request) queue; /* watches with something to send */
+        size_t blocked;                           /* of which the client does not read */
+        uint64_t blocked_look_us;
+        char block[HTTP_BLOCK + 16];
         struct ak_ratelimit noise;
         bool stopping;
         bool resumed; /* libmicrohttpd takes note of a resumed connection in its next run only */
@@ -72,3 +84,21 @@ void http_connection_gone(struct api_http *http, struct connection *c);
 int http_clients_init(struct api_http *http);
 /* The client's address as text; "" where it cannot be told. */
 void http_address(struct request *r, char out[64]);
+
+/* ---- http.c, for http_stream.c ---- */
+
+int http_connection_fd(struct request *r);
+/* Back into libmicrohttpd's hands. */
+void http_resume(struct request *r);
+/* Hears of the client's hang-up, and once that it reads again where `writable` is set. */
+void http_watch_hangup(struct request *r, bool writable);
+
+/* ---- http_stream.c ---- */
+
+/* The head is out: from now on the watch is served here. The caller suspends the connection. */
+void http_stream_take(struct request *r);
+/* There may be something to send. */
+void http_stream_queue(struct request *r);
+/* Serves some of those that have something to send; false when there are more. */
+bool http_streams_run(struct api_http *http);
+void http_stream_gone(struct request *r);

@@ -9,6 +9,7 @@
 #include "libcommon/cleanup.h"
 #include "libcommon/clock.h"
 #include "libcommon/utf8.h"
+#include "services/apiserver/pki.h"
 
 /* Each includes those before it. */
 enum role { ROLE_VIEW, ROLE_EDIT, ROLE_ADMIN };
@@ -60,7 +61,8 @@ struct grant {
 struct access {
         struct grant *grants;
         struct access_token *tokens;
-        size_t grant_count, token_count;
+        char (*revoked)[PKI_SERIAL_SIZE]; /* sorted */
+        size_t grant_count, token_count, revoked_count;
 };
 
 /* ---- the files ---- */
@@ -205,17 +207,45 @@ static int read_token(struct access *a, const struct line *l, char error[ACCESS_
         return read_groups(t, l, error);
 }
 
-int access_new(struct access **out, const char *grants, const char *tokens, char error[ACCESS_ERROR_SIZE])
+static int read_revoked(struct access *a, const struct line *l, char error[ACCESS_ERROR_SIZE])
+{
+        char serial[PKI_SERIAL_SIZE], (*revoked)[PKI_SERIAL_SIZE];
+
+        if (l->count > 3)
+                return bad_line(l, error, "must be SERIAL [USER [TIME]]");
+        if (pki_serial_read(l->words[0], serial) < 0)
+                return bad_line(l, error, "must begin with a serial number, at most 40 hexadecimal digits");
+        if (a->revoked_count == ACCESS_MAX_LINES)
+                return bad_line(l, error,
+                                "is one too many: 10000 is the most; those that have run out may go");
+        revoked = reallocarray(a->revoked, a->revoked_count + 1, sizeof(*revoked));
+        if (!revoked)
+                return -ENOMEM;
+        a->revoked = revoked;
+        memcpy(revoked[a->revoked_count++], serial, sizeof(serial));
+        return 0;
+}
+
+static int by_serial(const void *a, const void *b)
+{
+        return strcmp(a, b);
+}
+
+int access_new(struct access **out, const struct access_files *files, char error[ACCESS_ERROR_SIZE])
 {
         struct access *a = calloc(1, sizeof(*a));
-        int rc = a ? each_line(a, "grants", grants, read_grant, error) : -ENOMEM;
+        int rc = a ? each_line(a, "grants", files->grants, read_grant, error) : -ENOMEM;
 
         if (rc == 0)
-                rc = each_line(a, "tokens", tokens, read_token, error);
+                rc = each_line(a, "tokens", files->tokens, read_token, error);
+        if (rc == 0)
+                rc = each_line(a, "revoked", files->revoked, read_revoked, error);
         if (rc < 0) {
                 (void)access_free(a);
                 return rc;
         }
+        if (a->revoked_count)
+                qsort(a->revoked, a->revoked_count, sizeof(*a->revoked), by_serial);
         *out = a;
         return 0;
 }
@@ -235,6 +265,7 @@ struct access *access_free(struct access *a)
         }
         free(a->grants);
         free(a->tokens);
+        free(a->revoked);
         free(a);
         return NULL;
 }
@@ -249,6 +280,12 @@ const struct access_token *access_token(const struct access *a, const uint8_t ha
                         return t;
         }
         return NULL;
+}
+
+bool access_revoked(const struct access *a, const char *serial)
+{
+        return a && a->revoked_count &&
+               bsearch(serial, a->revoked, a->revoked_count, sizeof(*a->revoked), by_serial);
 }
 
 /* ---- questions ---- */

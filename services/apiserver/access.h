@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may do what. Two plain files of the PKI directory, one entry a line, '#' begins a comment:
+ * Who may do what. Three plain files of the PKI directory, one entry a line, '#' begins a comment:
  *
  *   grants   ROLE SUBJECT NAMESPACE             edit user:alice team-a
  *                                               view group:auditors *
  *   tokens   SHA256-OF-TOKEN USER GROUPS [END]  5e88…d8 alice ops,dev 2027-01-01T00:00:00Z
+ *   revoked  SERIAL [USER [TIME]]               4b2a…09 alice 2026-06-01T12:00:00Z
  *
  * ROLE is view, edit or admin, each including the one before; NAMESPACE "*" is all of them and what lies
- * outside of any; GROUPS is "-" for none; END is when the token stops being good.
+ * outside of any; GROUPS is "-" for none; END is when the token stops being good; SERIAL is of a client
+ * certificate that is good no more, in hexadecimal (what follows it is for people).
  *
  *   view    reads everything in the namespace, consoles' logs included
  *   edit    writes pods, ports, security groups, leases and events, and attaches to consoles
@@ -40,8 +42,11 @@
 
 struct access;
 
-/* Both texts may be NULL (no such file). -EINVAL with an error that names file and line; -ENOMEM. */
-int access_new(struct access **out, const char *grants, const char *tokens, char error[ACCESS_ERROR_SIZE]);
+/* Each text may be NULL (no such file). -EINVAL with an error that names file and line; -ENOMEM. */
+struct access_files {
+        const char *grants, *tokens, *revoked;
+};
+int access_new(struct access **out, const struct access_files *files, char error[ACCESS_ERROR_SIZE]);
 struct access *access_free(struct access *access);
 
 /* Who a token with this hash is; NULL when nobody, or no more at `now_s`. Lives as long as `access`. */
@@ -53,6 +58,9 @@ struct access_token {
 };
 const struct access_token *access_token(const struct access *access, const uint8_t hash[ACCESS_HASH_SIZE],
                                         uint64_t now_s);
+
+/* Whether a client certificate with this serial number (as pki.h has it) is good no more. */
+bool access_revoked(const struct access *access, const char *serial);
 
 /* A question in Kubernetes' words. "" = none, all; "*" = any, which only who may all gets. */
 struct access_question {

@@ -28,6 +28,16 @@ static int subject_part(gnutls_x509_crt_t crt, const char *oid, unsigned int ind
         return *out ? 0 : -ENOMEM;
 }
 
+static int read_serial(gnutls_x509_crt_t crt, char out[PKI_SERIAL_SIZE])
+{
+        uint8_t bytes[64];
+        size_t size = sizeof(bytes);
+
+        return gnutls_x509_crt_get_serial(crt, bytes, &size) < 0 || pki_serial_text(bytes, size, out) < 0
+                   ? -EACCES
+                   : 0;
+}
+
 static int read_subject(gnutls_x509_crt_t crt, struct auth_identity *out)
 {
         unsigned int n = 0;
@@ -44,7 +54,7 @@ static int read_subject(gnutls_x509_crt_t crt, struct auth_identity *out)
                 n++;
         }
         out->expires = gnutls_x509_crt_get_expiration_time(crt);
-        return 0;
+        return read_serial(crt, out->serial);
 }
 
 static bool verifies(gnutls_session_t session)

@@ -3,8 +3,8 @@
  * Who asks, and whether they may. A user is the CN of a verified client certificate, its groups are the O's;
  * or whom the tokens file says a bearer token belongs to. What they may is in access.h.
  *
- * Certificates are not revoked one by one: they run out, or the CA is made anew. A token ends with its line
- * in the file.
+ * A certificate runs out, or its serial number is in the file `revoked`; a token ends with its line in the
+ * file.
  */
 #pragma once
 
@@ -13,11 +13,13 @@
 
 #include "services/apiserver/access.h"
 #include "services/apiserver/core.h"
+#include "services/apiserver/pki.h"
 #include "services/apiserver/rest.h"
 
 struct auth_identity {
         bool verified;
         time_t expires;
+        char serial[PKI_SERIAL_SIZE]; /* of the certificate; "" = none */
         char *name;
         char *groups[ACCESS_MAX_GROUPS + 1];
 };
@@ -48,7 +50,7 @@ bool auth_of_own_node(const struct api_user *user, const struct rest_request *re
 /* Is auth_of_own_node() to be asked at all? */
 bool auth_bound_to_node(const struct api_user *user, const struct rest_request *request);
 
-/* ---- auth_files.c: grants and tokens of the PKI directory ---- */
+/* ---- auth_files.c: grants, tokens and revoked of the PKI directory ---- */
 
 struct auth_files;
 /* A missing file is an empty one. -EINVAL, -EIO, …; error names file, line and remedy. */

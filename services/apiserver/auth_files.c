@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files `grants` and `tokens`, read again when they change. */
+/* The files `grants`, `tokens` and `revoked`, read again when they change. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 
 #define LOOK_US (UINT64_C(1000) * 1000)
 
-static const char *const names[] = {"grants", "tokens"};
+static const char *const names[] = {"grants", "tokens", "revoked"};
 #define FILES AK_ARRAY_SIZE(names)
 
 /* What tells one content of a file from the next; all zero = no file. */
@@ -48,7 +48,7 @@ static void look(const char *dir, struct stamp out[FILES])
 
 static int load(const char *dir, struct access **out, char error[ACCESS_ERROR_SIZE])
 {
-        char *texts[FILES] = {NULL, NULL}, text[PKI_ERROR_SIZE] = "";
+        char *texts[FILES] = {NULL}, text[PKI_ERROR_SIZE] = "";
         int rc = 0;
 
         for (size_t i = 0; i < FILES && rc == 0; i++) {
@@ -56,7 +56,7 @@ static int load(const char *dir, struct access **out, char error[ACCESS_ERROR_SI
                 rc = rc == -ENOENT ? 0 : rc;
         }
         if (rc == 0)
-                rc = access_new(out, texts[0], texts[1], error);
+                rc = access_new(out, &(struct access_files){texts[0], texts[1], texts[2]}, error);
         else
                 (void)snprintf(error, ACCESS_ERROR_SIZE, "%s", text);
         for (size_t i = 0; i < FILES; i++)

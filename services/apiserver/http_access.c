@@ -44,6 +44,22 @@ static void identify_by_token(struct request *r)
         use_identity(r, &r->token_identity);
 }
 
+/* Looked at with every request: who has a connection open loses it as well. */
+static bool is_revoked(struct request *r, const struct auth_identity *identity)
+{
+        const struct access *access = auth_files_get(r->http->server->auth_files, ak_clock_monotonic_us());
+        char message[PKI_SERIAL_SIZE + 400];
+
+        if (!access_revoked(access, identity->serial))
+                return false;
+        (void)snprintf(
+            message, sizeof(message),
+            "Unauthorized: the client certificate of %.253s with the serial number %s has been revoked",
+            identity->name, identity->serial);
+        http_refuse(r, 401, "Unauthorized", message);
+        return true;
+}
+
 static void identify(struct request *r)
 {
         const union MHD_ConnectionInfo *info;
@@ -55,10 +71,10 @@ static void identify(struct request *r)
                 if (info && auth_identify(info->tls_session, &c->identity) == 0)
                         allow_idleness(r);
         }
-        if (c->identity.verified && c->identity.expires > time(NULL))
-                use_identity(r, &c->identity);
-        else
+        if (!c->identity.verified || c->identity.expires <= time(NULL))
                 identify_by_token(r);
+        else if (!is_revoked(r, &c->identity))
+                use_identity(r, &c->identity);
 }
 
 /* ---- how much ---- */
@@ -199,7 +215,7 @@ static void check_access(struct request *r)
         const char *name = rest->api.name;
         char message[1024];
 
-        if (rest_is_public(rest))
+        if (rest_is_public(rest) || r->refused)
                 return;
         if (!r->call.user.name) {
                 http_refuse(r, 401, "Unauthorized", "Unauthorized");
@@ -220,8 +236,10 @@ void http_begin(struct request *r)
         struct rest_error error;
         int rc;
 
-        identify(r);
         rc = rest_decode(r->method, r->uri, &r->call.rest, &error);
+        identify(r);
+        if (r->refused)
+                return;
         if (rc == 0) {
                 check_access(r);
                 check_limits(r);

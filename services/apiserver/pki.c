@@ -648,3 +648,43 @@ int pki_subject_of(const char *crt_pem, char **user, char *groups[PKI_MAX_GROUPS
         *user = name;
         return 0;
 }
+
+int pki_serial_read(const char *text, char out[PKI_SERIAL_SIZE])
+{
+        size_t n = 0;
+
+        for (const char *p = text; *p; p++) {
+                char c = (char)(*p >= 'A' && *p <= 'F' ? *p - 'A' + 'a' : *p);
+
+                if (c == ':' || (c == '0' && n == 0))
+                        continue;
+                if (!strchr("0123456789abcdef", c) || n == PKI_SERIAL_SIZE - 1)
+                        return -EINVAL;
+                out[n++] = c;
+        }
+        out[n] = '\0';
+        return n ? 0 : -EINVAL;
+}
+
+int pki_serial_text(const uint8_t *bytes, size_t size, char out[PKI_SERIAL_SIZE])
+{
+        char text[2 * 64 + 1] = "";
+
+        if (size > 64)
+                return -EINVAL;
+        for (size_t i = 0; i < size; i++)
+                (void)snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+        return pki_serial_read(text, out);
+}
+
+int pki_serial_of(const char *crt_pem, char out[PKI_SERIAL_SIZE])
+{
+        OWN_CRT crt = NULL;
+        uint8_t bytes[64];
+        size_t size = sizeof(bytes);
+
+        if (import_crt(crt_pem, &crt) < 0 || gnutls_x509_crt_get_serial(crt, bytes, &size) < 0 ||
+            pki_serial_text(bytes, size, out) < 0)
+                return -EBADMSG;
+        return 0;
+}

@@ -65,6 +65,15 @@ int pki_issue(const char *dir, const struct pki_subject *subject, const char *ur
 #define PKI_MAX_GROUPS 16
 int pki_subject_of(const char *crt_pem, char **user, char *groups[PKI_MAX_GROUPS + 1]);
 
+/* Serial numbers as text: hexadecimal in lower case, without leading zeros. */
+#define PKI_SERIAL_SIZE 41 /* 20 bytes: RFC 5280, 4.1.2.2 */
+/* From what people have: upper case, colons, leading zeros are gone. -EINVAL where it is no serial number. */
+int pki_serial_read(const char *text, char out[PKI_SERIAL_SIZE]);
+/* -EINVAL: none, or longer than it may be. */
+int pki_serial_text(const uint8_t *bytes, size_t size, char out[PKI_SERIAL_SIZE]);
+/* Of a certificate (PEM). -EBADMSG where it is none. */
+int pki_serial_of(const char *crt_pem, char out[PKI_SERIAL_SIZE]);
+
 /* Makes a directory (and its parents) with mode 0700 where absent; -EPERM where others may write to it. */
 int pki_make_dir(const char *path, char error[PKI_ERROR_SIZE]);
 /* Replaces DIR/NAME atomically, mode 0600, on the disk when it returns 0. */

@@ -30,7 +30,7 @@ static struct access *access_with(const char *grant_text, const char *token_text
         char error[ACCESS_ERROR_SIZE] = "";
         struct access *a = NULL;
 
-        assert_int_equal(access_new(&a, grant_text, token_text, error), 0);
+        assert_int_equal(access_new(&a, &(struct access_files){grant_text, token_text, NULL}, error), 0);
         return a;
 }
 
@@ -93,7 +93,7 @@ static void test_roles(void **state)
 static void test_wrong_files(void **state)
 {
         static const struct {
-                const char *grants, *tokens, *error;
+                const char *grants, *tokens, *error, *revoked;
         } cases[] = {
             {"view user:a\n", NULL, "grants, line 1"},
             {"\n\nroot user:a *\n", NULL, "line 3: the role"},
@@ -105,6 +105,10 @@ static void test_wrong_files(void **state)
             {NULL, HASH "0 u -\n", "64 hexadecimal"},
             {NULL, HASH " u - tomorrow\n", "a time like"},
             {NULL, HASH " u a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q\n", "16 groups"},
+            {NULL, NULL, "revoked, line 2: must begin", "1\nalice\n"},
+            {NULL, NULL, "revoked, line 1: must begin", "0:00\n"},
+            {NULL, NULL, "SERIAL [USER [TIME]]", "1 alice now then\n"},
+            {NULL, NULL, "at most 40", "112233445566778899001122334455667788990011\n"},
         };
 
         (void)state;
@@ -112,7 +116,10 @@ static void test_wrong_files(void **state)
                 char error[ACCESS_ERROR_SIZE] = "";
                 struct access *a = NULL;
 
-                assert_int_equal(access_new(&a, cases[i].grants, cases[i].tokens, error), -EINVAL);
+                assert_int_equal(
+                    access_new(&a, &(struct access_files){cases[i].grants, cases[i].tokens, cases[i].revoked},
+                               error),
+                    -EINVAL);
                 assert_null(a);
                 assert_non_null(strstr(error, cases[i].error));
         }
@@ -136,6 +143,25 @@ static void test_tokens(void **state)
         hash[31] ^= 1;
         assert_null(access_token(a, hash, 1700000000));
         assert_null(access_token(NULL, hash, 1));
+        (void)access_free(a);
+}
+
+static void test_revoked(void **state)
+{
+        const struct access_files files = {.revoked =
+                                               "# gone\nFF:0a\n00ab alice\n1 bob 2026-01-02T03:04:05Z\n"};
+        static const char *const yes[] = {"ff0a", "ab", "1"}, *const no[] = {"",     "ff", "ff0",
+                                                                             "FF0A", "2",  "0ab"};
+        char error[ACCESS_ERROR_SIZE] = "";
+        struct access *a = NULL;
+
+        (void)state;
+        assert_int_equal(access_new(&a, &files, error), 0);
+        for (size_t i = 0; i < AK_ARRAY_SIZE(yes); i++)
+                assert_true(access_revoked(a, yes[i]));
+        for (size_t i = 0; i < AK_ARRAY_SIZE(no); i++)
+                assert_false(access_revoked(a, no[i]));
+        assert_false(access_revoked(NULL, "1"));
         (void)access_free(a);
 }
 
@@ -178,9 +204,8 @@ static void test_gzip(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-            cmocka_unit_test(test_roles),  cmocka_unit_test(test_wrong_files),
-            cmocka_unit_test(test_tokens), cmocka_unit_test(test_gzip_header),
-            cmocka_unit_test(test_gzip),
+            cmocka_unit_test(test_roles),   cmocka_unit_test(test_wrong_files), cmocka_unit_test(test_tokens),
+            cmocka_unit_test(test_revoked), cmocka_unit_test(test_gzip_header), cmocka_unit_test(test_gzip),
         };
 
         return cmocka_run_group_tests_name("apiserver_access", tests, NULL, NULL);

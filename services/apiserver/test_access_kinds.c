@@ -101,7 +101,7 @@ static struct access *the_access(void)
         char error[ACCESS_ERROR_SIZE] = "";
         struct access *a = NULL;
 
-        assert_int_equal(access_new(&a, grants, NULL, error), 0);
+        assert_int_equal(access_new(&a, &(struct access_files){.grants = grants}, error), 0);
         return a;
 }
 

@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files grants and tokens, in two halves at the first "---" line, and a question to what was read. */
+/* The files grants, tokens and revoked, cut apart at "---" lines, and questions to what was read. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "services/apiserver/access.h"
+
+/* Ends the text at a "---" line: what comes behind it. */
+static char *cut(char *text)
+{
+        char *next = text ? strstr(text, "---\n") : NULL;
+
+        if (!next)
+                return NULL;
+        *next = '\0';
+        return next + 4;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,15 +25,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const struct api_user user = {"alice", groups};
         const struct access_question q = {"get", "", "pods", "", "team-a", "p"};
         char error[ACCESS_ERROR_SIZE] = "", *text = strndup((const char *)data, size);
-        char *tokens = text ? strstr(text, "---\n") : NULL;
+        struct access_files files = {.grants = text};
         struct access *a = NULL;
 
-        if (tokens) {
-                *tokens = '\0';
-                tokens += 4;
-        }
-        if (text && access_new(&a, text, tokens, error) == 0) {
+        files.tokens = cut(text);
+        files.revoked = cut((char *)files.tokens);
+        if (text && access_new(&a, &files, error) == 0) {
                 (void)access_allowed(a, &user, &q);
+                (void)access_revoked(a, "ff0a");
                 json_decref(access_rules(a, &user, "team-a"));
                 (void)access_free(a);
         } else if (text && !*error) {

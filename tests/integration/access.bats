@@ -148,7 +148,45 @@ ends() { # KUBECONFIG
   date -d "${date#*=}" +%s
 }
 
+@test "revoke: one certificate, on open connections too; a fresh one of the same user is good" {
+  local serial server
+  "$BIN/alkaidctl" cert issue --pki-dir "$PKI" --user dora --group auditors --out "$BATS_TEST_TMPDIR/first"
+  "$BIN/alkaidctl" cert issue --pki-dir "$PKI" --user dora --group auditors --out "$BATS_TEST_TMPDIR/second"
+  kubectl --kubeconfig "$BATS_TEST_TMPDIR/first" proxy --port 0 >"$BATS_TEST_TMPDIR/proxy" 3>&- & # one connection
+  local proxy=$!
+  wait_until 20 grep -q 'Starting to serve' "$BATS_TEST_TMPDIR/proxy"
+  server=$(sed -n 's/^Starting to serve on //p' "$BATS_TEST_TMPDIR/proxy")
+  run -0 curl -s -o /dev/null -w '%{http_code}' "http://$server/api/v1/pods"
+  assert_output 200
+  run -0 "$BIN/alkaidctl" cert revoke --pki-dir "$PKI" "$BATS_TEST_TMPDIR/first"
+  assert_output --regexp '^[0-9a-f]+ revoked$'
+  serial=${output% *}
+  wait_until 10 is_refused "$BATS_TEST_TMPDIR/first"
+  run -1 kubectl --kubeconfig "$BATS_TEST_TMPDIR/first" get pods -A
+  assert_output --partial "the client certificate of dora with the serial number $serial has been revoked"
+  run -0 curl -s -o /dev/null -w '%{http_code}' "http://$server/api/v1/pods"
+  assert_output 401
+  kill "$proxy"
+  kubectl --kubeconfig "$BATS_TEST_TMPDIR/second" get pods -A
+  run -0 "$BIN/alkaidctl" cert revoke --pki-dir "$PKI" "$(serial_of "$BATS_TEST_TMPDIR/second")"
+  wait_until 10 is_refused "$BATS_TEST_TMPDIR/second"
+  "$BIN/alkaidctl" cert renew --pki-dir "$PKI" "$BATS_TEST_TMPDIR/second"
+  kubectl --kubeconfig "$BATS_TEST_TMPDIR/second" get pods -A
+  assert_equal "$(stat -c %a "$PKI/revoked")" 600
+}
+is_refused() { [[ $(kubectl --kubeconfig "$1" get pods -A 2>&1) == *'logged in'* ]]; }
+serial_of() { # KUBECONFIG: as openssl prints it
+  local line
+  line=$(kubectl --kubeconfig "$1" config view --raw -o 'jsonpath={.users[0].user.client-certificate-data}' |
+    base64 -d | openssl x509 -noout -serial)
+  printf '%s\n' "${line#*=}"
+}
+
 @test "cert and token: what cannot be is refused" {
+  run -1 "$BIN/alkaidctl" cert revoke --pki-dir "$PKI" "$BATS_TEST_TMPDIR/none"
+  assert_output --partial 'neither a kubeconfig nor a serial number'
+  run -1 "$BIN/alkaidctl" cert revoke --pki-dir "$BATS_TEST_TMPDIR" 1a2b
+  run -2 "$BIN/alkaidctl" cert revoke --pki-dir "$PKI"
   run -2 "$BIN/alkaidctl" cert issue --pki-dir "$PKI"
   run -2 "$BIN/alkaidctl" cert issue --pki-dir "$PKI" --user a --node b
   run -1 "$BIN/alkaidctl" cert issue --pki-dir "$PKI" --user 'a b'

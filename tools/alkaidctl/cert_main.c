@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cert issue|renew and token issue: credentials of further users and nodes, made where the apiserver keeps
- * its CA. What a user may do is said in the file `grants` there (services/apiserver/access.h).
+ * cert issue|renew|revoke and token issue: credentials of further users and nodes, made where the apiserver
+ * keeps its CA. What a user may do is said in the file `grants` there (services/apiserver/access.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +48,7 @@ static const struct ak_option issue_options[] = {
     OPTION("out", AK_OPT_STRING, out, .help = "kubeconfig to write; default: standard output"),
 };
 static const struct ak_option renew_options[] = {PKI_DIR, DAYS, SERVER};
+static const struct ak_option revoke_options[] = {PKI_DIR};
 static const struct ak_option token_options[] = {
     PKI_DIR,
     OPTION("user", AK_OPT_STRING, user, .help = "name of the user"),
@@ -186,15 +187,15 @@ static int join_groups(const struct ak_strlist *groups, char *out, size_t size)
 }
 
 /* One write of one line: it is there whole or not at all for a server that reads meanwhile. */
-static int append_line(const char *dir, const char *line)
+static int append_line(const char *dir, const char *file, const char *line)
 {
         char path[PATH_MAX];
         AK_AUTOCLOSE int fd = -1;
 
-        (void)snprintf(path, sizeof(path), "%s/tokens", dir);
+        (void)snprintf(path, sizeof(path), "%s/%s", dir, file);
         fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0 || write(fd, line, strlen(line)) != (ssize_t)strlen(line) || fsync(fd) < 0)
-                return ctl_fail(CTL_FAILED, "token", "cannot write %s: %s", path, strerror(errno));
+                return ctl_fail(CTL_FAILED, file, "cannot write %s: %s", path, strerror(errno));
         return CTL_OK;
 }
 
@@ -211,9 +212,57 @@ static int run_token(const struct config *config, char **operands)
                 return ctl_fail(CTL_FAILED, "token", "no random numbers to be had");
         ak_rfc3339_format(ak_clock_realtime_us() + config->days * 86400 * 1000000, false, end);
         (void)snprintf(line, sizeof(line), "%s %s %s %s\n", hash, config->user, groups, end);
-        code = append_line(config->pki_dir, line);
+        code = append_line(config->pki_dir, "tokens", line);
         if (code == CTL_OK)
                 (void)printf("%s\n", token);
+        return code;
+}
+
+/* ------------------------------------------------------------------ revocation */
+
+/* The serial number of a kubeconfig's certificate, or as it was typed. `user` is "-" where it is not known.
+ */
+static int find_serial(const char *operand, char serial[PKI_SERIAL_SIZE], char **user)
+{
+        char error[AK_KUBECONFIG_ERROR_SIZE] = "", *groups[PKI_MAX_GROUPS + 1] = {NULL};
+        struct ak_kubeconfig config = {0};
+        int code = CTL_OK;
+
+        if (access(operand, F_OK) < 0) {
+                *user = strdup("-");
+                if (!*user || pki_serial_read(operand, serial) < 0)
+                        return ctl_fail(CTL_FAILED, "cert", "%s: neither a kubeconfig nor a serial number",
+                                        operand);
+                return CTL_OK;
+        }
+        if (ak_kubeconfig_load(&config, operand, NULL, error) < 0)
+                return ctl_fail(CTL_FAILED, "cert", "%s", error);
+        if (!config.cert_pem || pki_serial_of(config.cert_pem, serial) < 0 ||
+            pki_subject_of(config.cert_pem, user, groups) < 0)
+                code = ctl_fail(CTL_FAILED, "cert", "%s: holds no client certificate", operand);
+        for (size_t i = 0; i < PKI_MAX_GROUPS; i++)
+                free(groups[i]);
+        ak_kubeconfig_deinit(&config);
+        return code;
+}
+
+static int run_revoke(const struct config *config, char **operands)
+{
+        char serial[PKI_SERIAL_SIZE], now[AK_RFC3339_SIZE], line[400], error[PKI_ERROR_SIZE] = "";
+        AK_AUTOFREE char *user = NULL;
+        AK_AUTOFREE char *ca = NULL;
+        int code = find_serial(operands[0], serial, &user);
+
+        if (code != CTL_OK)
+                return code;
+        /* A wrong directory would take the line and change nothing. */
+        if (pki_read_file(config->pki_dir, "ca.crt", &ca, error) < 0)
+                return ctl_fail(CTL_FAILED, "cert", "%s", *error ? error : "there is no ca.crt in --pki-dir");
+        ak_rfc3339_format(ak_clock_realtime_us(), false, now);
+        (void)snprintf(line, sizeof(line), "%s %s %s\n", serial, pki_name_valid(user) ? user : "-", now);
+        code = append_line(config->pki_dir, "revoked", line);
+        if (code == CTL_OK)
+                (void)printf("%s revoked\n", serial);
         return code;
 }
 
@@ -236,6 +285,12 @@ static const struct cert_command {
           "KUBECONFIG", renew_options, AK_ARRAY_SIZE(renew_options)},
          1,
          run_renew},
+        {"revoke",
+         {"alkaidctl cert revoke",
+          "Makes a certificate worthless at once, by its kubeconfig or serial number.", "KUBECONFIG|SERIAL",
+          revoke_options, AK_ARRAY_SIZE(revoke_options)},
+         1,
+         run_revoke},
         {NULL},
 },
   token_commands[] = {
@@ -280,6 +335,7 @@ int ctl_cert_main(int argc, char **argv)
         return choose(cert_commands,
                       "Usage: alkaidctl cert issue --user NAME [--group GROUP]... | issue --node NODE\n"
                       "       alkaidctl cert renew KUBECONFIG\n"
+                      "       alkaidctl cert revoke KUBECONFIG|SERIAL\n"
                       "`alkaidctl cert COMMAND --help` tells the options.\n",
                       argc, argv);
 }

@@ -14,7 +14,7 @@ static const struct ctl_command commands[] = {
     {"replay", "feed a journal or a capture to a core, offline, or to a live service", ctl_replay_main},
     {"console", "attach the terminal to a VM's serial console", ctl_console_main},
     {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},
-    {"cert", "issue and renew client certificates, as kubeconfigs", ctl_cert_main},
+    {"cert", "issue, renew and revoke client certificates", ctl_cert_main},
     {"token", "issue bearer tokens", ctl_token_main},
     {"keys", "certificates of a bus over tcp", ctl_keys_main},
 };

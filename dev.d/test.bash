@@ -10,6 +10,7 @@ cmd_test() {
   export SUITE_OPTIONS='' # words; a suite runs in a shell of its own, which gets no array
   while (($#)); do
     case $1 in
+      --update) SUITE_OPTIONS+=" $1" ;;
       --*=*) SUITE_OPTIONS+=" $1" ;;
       --*)
         (($# >= 2)) || die "$1 needs a value" 2
@@ -20,7 +21,12 @@ cmd_test() {
     esac
     shift
   done
-  [[ ! $SUITE_OPTIONS || ${suites[*]-} == sim ]] || die "options${SUITE_OPTIONS}: only for 'test sim'" 2
+  case ${suites[*]-}:$SUITE_OPTIONS in
+    *: | 'replay: --update') ;;
+    sim:*--update*) die "--update: only for 'test replay'" 2 ;;
+    sim:*) ;;
+    *) die "options${SUITE_OPTIONS}: only for 'test sim', and --update for 'test replay'" 2 ;;
+  esac
   ((${#suites[@]})) || suites=(all)
   [[ ${suites[*]} != all ]] || suites=("${test_suites[@]}")
   for suite in "${suites[@]}"; do
@@ -136,7 +142,15 @@ test_labelled() {
   [[ $found == yes ]] || result skipped "$1: no tests of this suite in the tree"
 }
 
-test_replay() { test_labelled replay; }
+# `test replay --update`: what the cores and services do now is right; the goldens are written anew, to be looked at.
+test_replay() {
+  if [[ $SUITE_OPTIONS == *--update* ]]; then
+    packages_need build test
+    build_step debug
+    "$ROOT/tests/replay/update" "$ROOT/build/debug/bin/alkaidctl"
+  fi
+  test_labelled replay
+}
 
 # The planted bugs and the seeds that found something, then new seeds. `test sim --seeds 1000000`: as many.
 test_sim() {

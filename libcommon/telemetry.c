@@ -125,12 +125,15 @@ static void log_span(const struct ak_step *step, uint64_t start_us)
 
         if (ak_trace_parse(step->trace ? step->trace : "", &trace) < 0)
                 return;
-        ak_trace_child(&trace, step->name, step->port ? step->port : "", start_us, span);
+        if (step->span)
+                (void)snprintf(span, sizeof(span), "%s", step->span);
+        else
+                ak_trace_child(&trace, step->name, step->port ? step->port : "", start_us, span);
         ak_log(AK_LOG_INFO, "span", "name", step->name, "trace", trace.id, "span", span, "parent",
-               trace.parent, "pod", or_null(step->pod), "nic", or_null(step->nic), "port",
-               or_null(step->port), "start_us", AK_FMT("%" PRIu64, start_us), "us",
-               AK_FMT("%" PRIu64, step->took_us), "outcome", or_null(step->failure) ? step->failure : "ok",
-               NULL);
+               or_null(step->span ? step->parent : trace.parent), "pod", or_null(step->pod), "nic",
+               or_null(step->nic), "port", or_null(step->port), "start_us", AK_FMT("%" PRIu64, start_us),
+               "us", AK_FMT("%" PRIu64, step->took_us), "outcome",
+               or_null(step->failure) ? step->failure : "ok", NULL);
 }
 
 void ak_telemetry_step(struct ak_telemetry *t, const struct ak_step *step)

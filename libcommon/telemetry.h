@@ -48,6 +48,7 @@ void ak_telemetry_publish_failed(struct ak_telemetry *telemetry);
 struct ak_step {
         const char *name;             /* port, attach, … : one of a fixed few */
         const char *trace;            /* traceparent of the wish; NULL or "" = none, then there is no span */
+        const char *span, *parent;    /* NULL: made up below the trace's; else its own, and "" = a root */
         const char *pod, *nic, *port; /* UID, name, ID; NULL or "" = of none */
         uint64_t took_us;             /* it has just ended */
         const char *failure;          /* reason; NULL or "" = it went well */

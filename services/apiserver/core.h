@@ -61,6 +61,9 @@ struct api_user {
         const char *const *groups; /* NULL-terminated */
 };
 
+/* Traceparent of the write that changed the wish last; the server's own. */
+#define API_TRACE_ANNOTATION "alkaid.io/traceparent"
+
 struct api_request {
         enum api_verb verb;
         const struct api_kind *kind;
@@ -78,6 +81,7 @@ struct api_request {
         bool images;                                 /* get, list: the answer may come as images */
         const char *field_manager;
         struct api_user user;
+        const char *traceparent; /* of a write; NULL = none: see API_TRACE_ANNOTATION */
         uint64_t real_us;
 };
 

@@ -227,6 +227,8 @@ static void create(struct api_txn *t, const struct api_request *r)
         if (t->out->code || !nameable(t, r, object) || !check_shape(r, object, &causes, t->out))
                 goto out;
         fill_meta(t, r, object);
+        api_trace_keep(r->kind, NULL, object);
+        api_trace_put(t, r->kind, object);
         /* As kube: a Node may register with its status; every other status is the server's to begin. */
         if (r->kind->has_status && r->kind != &api_kind_node)
                 (void)json_object_del(object, "status");
@@ -370,9 +372,11 @@ static void store_update(struct api_txn *t, const struct api_request *r, const j
                 t->out->object = json_incref((json_t *)old);
                 return;
         }
-        if (spec_changed(old, object))
+        if (spec_changed(old, object)) {
                 (void)api_set(object, "metadata.generation",
                               json_integer(json_integer_value(api_at(old, "metadata.generation")) + 1));
+                api_trace_put(t, r->kind, object);
+        }
         int rc = now_free(object) ? api_txn_delete(t, r->kind, object)
                                   : api_txn_put(t, r->kind, json_incref(object));
         if (rc == 0) {
@@ -417,6 +421,7 @@ static void update(struct api_txn *t, const struct api_request *r)
         if (object) {
                 set_type(r->kind, object);
                 restore_meta(old, object);
+                api_trace_keep(r->kind, old, object);
                 apply_update(t, r, old, object);
         }
         json_decref(sent);
@@ -511,6 +516,7 @@ int api_core_handle(struct api_core *core, const struct api_request *request, st
                 return 0;
         }
         api_txn_begin(&t, core, request->real_us, out);
+        t.trace = request->dry_run ? NULL : request->traceparent;
         write_request(&t, request);
         api_txn_deinit(&t);
         api_hot_cool(core->hot);

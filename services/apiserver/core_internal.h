@@ -139,6 +139,7 @@ const char *api_selector_value(const struct api_selector *s, const char *path);
 struct api_txn {
         struct api_core *core;
         uint64_t real_us;
+        const char *trace;      /* traceparent of the request; NULL = none, and in a dry run */
         uint64_t first_version; /* to roll back to */
         struct api_result *out; /* changes are collected here */
         json_t *gone;           /* [[uid, orphan]]: owners whose dependents are to be looked at */
@@ -154,6 +155,13 @@ void api_txn_rollback(struct api_txn *t);
 void api_txn_keep_cursor(struct api_txn *t, const char *subnet_uid);
 /* Frees what the transaction remembers; its changes stay. */
 void api_txn_deinit(struct api_txn *t);
+
+/* ---- traces (core_trace.c) ---- */
+
+/* Puts the annotation of a pod back to what it was; old NULL = there was no pod. */
+void api_trace_keep(const struct api_kind *kind, const json_t *old, json_t *object);
+/* The transaction changes what this pod wishes. */
+void api_trace_put(const struct api_txn *t, const struct api_kind *kind, json_t *object);
 
 /* ---- small helpers (object_util.c) ---- */
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "libcommon/clock.h"
 #include "services/apiserver/handle_internal.h"
@@ -277,6 +278,51 @@ static void set_result(struct api_call *call, struct api_result *result, enum re
         result->warning_count = 0;
 }
 
+static bool is_pod(const struct api_kind *kind)
+{
+        return kind && !*kind->group && strcmp(kind->kind, "Pod") == 0;
+}
+
+/* A trace of its own for a write of a pod, below the client's where it has one. */
+static void begin_trace(struct api_call *call)
+{
+        struct api_request *api = &call->rest.api;
+        struct ak_trace trace = {0};
+        uint8_t random[24];
+
+        api->traceparent = NULL;
+        if (!is_pod(api->kind) || api->verb == API_GET || api->verb == API_LIST ||
+            getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+                return;
+        ak_trace_new(random, &trace);
+        if (call->traceparent) {
+                struct ak_trace clients;
+
+                if (ak_trace_parse(call->traceparent, &clients) == 0) {
+                        memcpy(trace.id, clients.id, sizeof(trace.id));
+                        memcpy(call->trace.parent, clients.parent, sizeof(call->trace.parent));
+                        trace.sampled = clients.sampled;
+                }
+        }
+        ak_trace_format(&trace, call->trace.traceparent);
+        api->traceparent = call->trace.traceparent;
+}
+
+/* Which pod has it now, if any: a write that changed no wish left no trace. */
+static void note_trace(struct api_call *call, const struct api_result *result)
+{
+        for (size_t i = 0; call->rest.api.traceparent && i < result->change_count; i++) {
+                const struct api_change *c = &result->changes[i];
+                const json_t *meta = json_object_get(c->object, "metadata");
+                const char *trace = json_string_value(
+                    json_object_get(json_object_get(meta, "annotations"), API_TRACE_ANNOTATION));
+
+                if (is_pod(c->kind) && trace && strcmp(trace, call->trace.traceparent) == 0)
+                        (void)snprintf(call->trace.pod, sizeof(call->trace.pod), "%s",
+                                       api_object_meta(c->object, "uid"));
+        }
+}
+
 static void handle_objects(struct api_call *call)
 {
         struct api_request *api = &call->rest.api;
@@ -294,10 +340,12 @@ static void handle_objects(struct api_call *call)
         api->body = body;
         api->oldest_version = api_hub_oldest(call->server->hub);
         api->images = true;
+        begin_trace(call);
         if (api_core_handle(call->server->core, api, &result) < 0) {
                 api_call_fail(call, 503, "ServiceUnavailable",
                               "the server is out of memory; try again later");
         } else {
+                note_trace(call, &result);
                 api_server_take_changes(call->server, &result);
                 set_result(call, &result, form);
         }

@@ -471,6 +471,7 @@ static void handle(struct request *r)
 
         call->accept = http_header(r, MHD_HTTP_HEADER_ACCEPT);
         call->content_type = http_header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
+        call->traceparent = http_header(r, "traceparent");
         call->upgrade = (struct websocket_request){.connection = http_header(r, MHD_HTTP_HEADER_CONNECTION),
                                                    .upgrade = http_header(r, MHD_HTTP_HEADER_UPGRADE),
                                                    .version = http_header(r, "Sec-WebSocket-Version"),

@@ -71,6 +71,21 @@ struct api_metrics *api_metrics_free(struct api_metrics *m)
         return NULL;
 }
 
+/* A write that changed what a pod wishes is the first span of its trace. */
+static void tell_step(struct api_metrics *m, const struct api_call *call, uint64_t took_us)
+{
+        struct ak_trace trace;
+
+        if (!call->trace.pod[0] || ak_trace_parse(call->trace.traceparent, &trace) < 0)
+                return;
+        ak_telemetry_step(m->server->telemetry, &(struct ak_step){.name = rest_verb_name(&call->rest),
+                                                                  .trace = call->trace.traceparent,
+                                                                  .span = trace.parent,
+                                                                  .parent = call->trace.parent,
+                                                                  .pod = call->trace.pod,
+                                                                  .took_us = took_us});
+}
+
 void api_metrics_request(struct api_metrics *m, const struct api_call *call, uint64_t took_us)
 {
         char code[8];
@@ -78,6 +93,7 @@ void api_metrics_request(struct api_metrics *m, const struct api_call *call, uin
         if (!m)
                 return;
         (void)snprintf(code, sizeof(code), "%u", call->code);
+        tell_step(m, call, took_us);
         ak_metric_observe(m->items[REQUESTS],
                           AK_LABELS(call->rest.path ? rest_verb_name(&call->rest) : "none", code),
                           (double)took_us / 1e6);

@@ -267,6 +267,7 @@ static void pod_remove(struct api_txn *t, const json_t *pod, const json_t *optio
         (void)api_set(copy, "metadata.deletionGracePeriodSeconds", json_integer(grace));
         (void)api_set(copy, "metadata.generation",
                       json_integer(json_integer_value(api_at(pod, "metadata.generation")) + 1));
+        api_trace_put(t, &api_kind_pod, copy);
         api_release_ports(t, api_uid(pod), NULL);
         (void)api_txn_put(t, &api_kind_pod, copy);
 }
@@ -281,8 +282,7 @@ static json_t *scheduled_condition(const struct api_txn *t)
 
 int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node)
 {
-        json_t *copy = api_copy(pod),
-               *ports = json_copy(json_object_get(t->core->pod_ports, api_uid(pod)));
+        json_t *copy = api_copy(pod), *ports = json_copy(json_object_get(t->core->pod_ports, api_uid(pod)));
         json_t *unused;
         const char *key;
 

@@ -6,6 +6,7 @@
 #include <microhttpd.h>
 
 #include "libcommon/log.h"
+#include "libcommon/trace.h"
 #include "services/apiserver/audit.h"
 #include "services/apiserver/auth.h"
 #include "services/apiserver/commit.h"
@@ -64,6 +65,7 @@ struct api_call {
         struct api_user user;
         const char *accept, *content_type;
         struct websocket_request upgrade; /* headers */
+        const char *traceparent;          /* header; NULL = none */
         const char *body;
         size_t body_len;
         /* out */
@@ -76,7 +78,12 @@ struct api_call {
         char **warnings;
         size_t warning_count;
         char *object_name, *object_version; /* of what was written, for the audit log; NULL = unknown */
-        uint64_t wait_for;                  /* batch that must be durable first; 0 = none */
+        struct {
+                char traceparent[AK_TRACEPARENT_SIZE]; /* of this write; "" = it is no write */
+                char parent[AK_SPAN_ID_SIZE];          /* the client's span; "" = none */
+                char pod[64];                          /* UID of the pod that has it; "" = none has */
+        } trace;
+        uint64_t wait_for; /* batch that must be durable first; 0 = none */
         struct api_watcher *watcher;
         struct api_podlog *podlog;
         bool deferred; /* the answer follows: api_handle_deferred() once woken */

@@ -148,7 +148,7 @@ class Message:
 
 
 @dataclass
-class _Numbers:
+class Numbers:
     seq: int = 0
     replay_seq: int = 0
 
@@ -174,6 +174,7 @@ class Bus:
         self.numbers, self.last, self.peers = {}, {}, {}
         self.gaps, self.rejected, self.epochs = [], [], []
         self.subscriptions = set()  # prefixes that somebody subscribed to
+        self.requests, self.full_marks = [], []  # names of those that asked for all, or sent all
         self.lock = os.open(self.directory / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.context = zmq.Context()
@@ -218,7 +219,7 @@ class Bus:
         return topic
 
     def publish_body(self, topic, body, retain=True, trace=""):
-        numbers = self.numbers.setdefault(topic.split("/")[0], _Numbers())
+        numbers = self.numbers.setdefault(topic.split("/")[0], Numbers())
         numbers.seq += 1
         if retain:
             self.last[topic] = (numbers.seq, trace, body)
@@ -302,6 +303,8 @@ class Bus:
 
     def _note_mark(self, name, peer, body):
         mark = decode_record(TABLE["sync.mark"], body)
+        if mark.get("full"):
+            self.full_marks.append(name)
         for which in ("seqs", "replay_seqs"):
             for kind, number in zip(mark.get("types", []), mark.get(which, [])):
                 last = peer.seen.get((kind, which[:-1]))
@@ -317,6 +320,7 @@ class Bus:
         if topic == "sync.mark":
             self._note_mark(name, peer, body)
         elif topic == f"sync.request/{self.name}":
+            self.requests.append(name)
             self._replay("")
             self._mark(full=True)
         if topic.startswith("sync."):

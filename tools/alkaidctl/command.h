@@ -29,6 +29,7 @@ int ctl_nic_main(int argc, char **argv);
 int ctl_cert_main(int argc, char **argv);
 int ctl_token_main(int argc, char **argv);
 int ctl_keys_main(int argc, char **argv);
+int ctl_trace_main(int argc, char **argv);
 
 /* "alkaidctl: COMMAND: …" on standard error; returns `code`. */
 int ctl_fail(int code, const char *command, const char *format, ...)

@@ -37,27 +37,6 @@ static const struct ak_program program = {
     .option_count = AK_ARRAY_SIZE(options),
 };
 
-/* A UID stands for itself; a name is looked up in the API. */
-static int resolve(const struct config *config, const char *pod, char uid[AK_UUID_SIZE],
-                   char error[CTL_ERROR_SIZE])
-{
-        struct ctl_api api = {0};
-        json_t *object = NULL;
-
-        if (ak_uuid_valid(pod)) {
-                (void)snprintf(uid, AK_UUID_SIZE, "%s", pod);
-                return 0;
-        }
-        int r = ctl_api_open(&api, config->kubeconfig, config->context, config->name_space, error);
-        if (r == 0)
-                r = ctl_pod_get(&api, pod, &object, error);
-        if (r == 0)
-                (void)snprintf(uid, AK_UUID_SIZE, "%s", ak_kube_meta(object, "uid"));
-        json_decref(object);
-        ctl_api_close(&api);
-        return r;
-}
-
 /* Every key goes to the VM, ^C too. The terminal is put back however the session ends. */
 static bool make_raw(struct termios *saved)
 {
@@ -102,7 +81,7 @@ static int run(const struct config *config, const char *pod)
         if (access(config->bus_dir, X_OK) < 0)
                 return ctl_fail(CTL_UNREACHABLE, "console", "bus directory %s: %s (see --bus-dir)",
                                 config->bus_dir, strerror(errno));
-        if (resolve(config, pod, uid, error) < 0)
+        if (ctl_pod_resolve(config->kubeconfig, config->context, config->name_space, pod, uid, error) < 0)
                 return ctl_fail(CTL_FAILED, "console", "%s: %s", pod, error);
         return attach(config, uid);
 }

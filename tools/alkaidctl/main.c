@@ -12,6 +12,7 @@ static const struct ctl_command commands[] = {
     {"show", "print capture files", ctl_show_main},
     {"stats", "rates, losses and ages on the node's bus", ctl_stats_main},
     {"replay", "feed a journal or a capture to a core, offline, or to a live service", ctl_replay_main},
+    {"trace", "draw the way of a NIC's last change, from the write to the guest", ctl_trace_main},
     {"console", "attach the terminal to a VM's serial console", ctl_console_main},
     {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},
     {"cert", "issue, renew and revoke client certificates", ctl_cert_main},

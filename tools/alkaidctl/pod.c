@@ -227,3 +227,23 @@ int ctl_pod_wait(struct ctl_api *api, const json_t *pod, uint64_t timeout_us, ct
         ak_kube_lines_deinit(&w.lines);
         return r;
 }
+
+int ctl_pod_resolve(const char *kubeconfig, const char *context, const char *name_space, const char *pod,
+                    char uid[AK_UUID_SIZE], char error[CTL_ERROR_SIZE])
+{
+        struct ctl_api api = {0};
+        json_t *object = NULL;
+
+        if (ak_uuid_valid(pod)) {
+                (void)snprintf(uid, AK_UUID_SIZE, "%s", pod);
+                return 0;
+        }
+        int r = ctl_api_open(&api, kubeconfig, context, name_space, error);
+        if (r == 0)
+                r = ctl_pod_get(&api, pod, &object, error);
+        if (r == 0)
+                (void)snprintf(uid, AK_UUID_SIZE, "%s", ak_kube_meta(object, "uid"));
+        json_decref(object);
+        ctl_api_close(&api);
+        return r;
+}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "libcommon/kube/session.h"
+#include "libcommon/netaddr.h"
 #include "tools/alkaidctl/capture.h"
 
 struct ctl_api {
@@ -22,6 +23,9 @@ int ctl_api_open(struct ctl_api *out, const char *kubeconfig, const char *contex
                  char error[CTL_ERROR_SIZE]);
 void ctl_api_close(struct ctl_api *api);
 
+/* UID of a pod: one stands for itself, a name is looked up. Errors as of ctl_api_open() and ctl_pod_get(). */
+int ctl_pod_resolve(const char *kubeconfig, const char *context, const char *name_space, const char *pod,
+                    char uid[AK_UUID_SIZE], char error[CTL_ERROR_SIZE]);
 /* New reference. -ENOENT, -EACCES (401, 403), -EIO (other answers), or of the connection; with a text. */
 int ctl_pod_get(struct ctl_api *api, const char *name, json_t **out, char error[CTL_ERROR_SIZE]);
 /* Strategic merge patch; *out (new reference) is the pod as the server has it then. */

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "libcommon/netaddr.h"
+#include "libcommon/options.h"
+#include "tools/alkaidctl/command.h"
+#include "tools/alkaidctl/pod.h"
+#include "tools/alkaidctl/trace.h"
+
+#define LINE_SIZE     16384
+#define DEFAULT_WIDTH 100
+
+struct config {
+        struct ak_strlist logs;
+        char *trace, *output, *kubeconfig, *context, *name_space;
+};
+
+#define OPTION(n, t, member, ...)                                                                            \
+        {                                                                                                    \
+                .name = n, .type = t, .offset = offsetof(struct config, member), __VA_ARGS__                 \
+        }
+
+static const struct ak_option options[] = {
+    OPTION("log", AK_OPT_LIST, logs,
+           .help = "log of a service, may be repeated; default: standard input, e.g. from journalctl -o cat"),
+    OPTION("trace", AK_OPT_STRING, trace, .help = "ID of an earlier change (default: the NIC's last one)"),
+    OPTION("output", AK_OPT_ENUM, output, .def = "waterfall", .choices = "waterfall|json",
+           .help = "json: a line per span"),
+    OPTION("kubeconfig", AK_OPT_STRING, kubeconfig, .help = "default: $KUBECONFIG, else ~/.kube/config"),
+    OPTION("context", AK_OPT_STRING, context, .help = "of the kubeconfig; default: its current one"),
+    OPTION("namespace", AK_OPT_STRING, name_space, .help = "of the pod; default: the context's"),
+};
+
+static const struct ak_program program = {
+    .name = "alkaidctl trace",
+    .summary = "Draws the way of a NIC's last change, from the write to the guest and back to the status.",
+    .operands = "POD NIC",
+    .options = options,
+    .option_count = AK_ARRAY_SIZE(options),
+};
+
+/* ------------------------------------------------------------------ reading */
+
+static int take_line(const char *line, const char *pod, struct ctl_spans *spans)
+{
+        struct ctl_span span;
+
+        if (ctl_span_parse(line, &span) < 0 || strcmp(span.pod, pod) != 0)
+                return 0;
+        return ctl_spans_add(spans, &span);
+}
+
+static int read_stream(FILE *in, const char *name, const char *pod, struct ctl_spans *spans)
+{
+        static const char *const why[] = {"out of memory", "more spans than this tool keeps; give it less"};
+        char line[LINE_SIZE];
+        int r = 0;
+
+        while (r == 0 && fgets(line, sizeof(line), in))
+                r = take_line(line, pod, spans);
+        if (r < 0)
+                return ctl_fail(CTL_FAILED, "trace", "%s: %s", name, why[r == -ENOSPC]);
+        return ferror(in) ? ctl_fail(CTL_FAILED, "trace", "%s: %s", name, strerror(errno)) : CTL_OK;
+}
+
+static int read_log(const char *path, const char *pod, struct ctl_spans *spans)
+{
+        FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+        int code;
+
+        if (!in)
+                return ctl_fail(CTL_FAILED, "trace", "%s: %s", path, strerror(errno));
+        code = read_stream(in, path, pod, spans);
+        if (in != stdin)
+                (void)fclose(in);
+        return code;
+}
+
+static int read_logs(const struct config *config, const char *pod, struct ctl_spans *spans)
+{
+        int code = CTL_OK;
+
+        if (config->logs.count == 0 && isatty(STDIN_FILENO))
+                return ctl_fail(CTL_USAGE, "trace",
+                                "give the services' logs with --log, or pipe them in: "
+                                "journalctl -o cat -u 'alkaid-*' | alkaidctl trace POD NIC");
+        if (config->logs.count == 0)
+                return read_log("-", pod, spans);
+        for (size_t i = 0; code == CTL_OK && i < config->logs.count; i++)
+                code = read_log(config->logs.items[i], pod, spans);
+        return code;
+}
+
+/* ------------------------------------------------------------------ showing */
+
+static unsigned terminal_width(void)
+{
+        struct winsize size;
+
+        return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : DEFAULT_WIDTH;
+}
+
+static int show(const struct config *config, const char *nic, const struct ctl_spans *spans)
+{
+        if (strcmp(config->output, "json") == 0)
+                return ctl_spans_dump(spans, stdout) < 0 ? ctl_fail(CTL_FAILED, "trace", "out of memory")
+                                                         : CTL_OK;
+        (void)printf("nic %s, trace %s\n", nic, spans->items[0].trace);
+        ctl_spans_draw(spans, terminal_width(), stdout);
+        return CTL_OK;
+}
+
+static int run(const struct config *config, const char *pod, const char *nic)
+{
+        char uid[AK_UUID_SIZE], error[CTL_ERROR_SIZE] = "";
+        struct ctl_spans all = {0}, ours = {0};
+        int code, r;
+
+        if (ctl_pod_resolve(config->kubeconfig, config->context, config->name_space, pod, uid, error) < 0)
+                return ctl_fail(CTL_UNREACHABLE, "trace", "%s", error);
+        code = read_logs(config, uid, &all);
+        if (code == CTL_OK) {
+                r = ctl_spans_of_nic(&all, uid, nic, config->trace, &ours);
+                if (r == -ENOENT)
+                        code = ctl_fail(CTL_FAILED, "trace", "the logs tell nothing of NIC %s of pod %s%s%s",
+                                        nic, uid, config->trace ? " in trace " : "",
+                                        config->trace ? config->trace : "");
+                else
+                        code =
+                            r < 0 ? ctl_fail(CTL_FAILED, "trace", "out of memory") : show(config, nic, &ours);
+        }
+        ctl_spans_deinit(&all);
+        ctl_spans_deinit(&ours);
+        return code;
+}
+
+int ctl_trace_main(int argc, char **argv)
+{
+        struct config config = {0};
+        int first = 0, code = CTL_USAGE;
+        int r = ak_options_load(&program, argc, argv, &config, &first);
+
+        if (r == AK_OPTIONS_DONE)
+                code = CTL_OK;
+        else if (r == 0 && argc - first != 2)
+                code = ctl_fail(CTL_USAGE, "trace", "say a pod and a NIC; see --help");
+        else if (r == 0)
+                code = run(&config, argv[first], argv[first + 1]);
+        ak_options_deinit(&program, &config);
+        return code;
+}

@@ -238,7 +238,8 @@ int ctl_spans_of_nic(const struct ctl_spans *all, const char *pod, const char *n
                 ctl_spans_deinit(&spans);
                 return r;
         }
-        qsort(spans.items, spans.count, sizeof(spans.items[0]), by_start);
+        if (spans.count > 0)
+                qsort(spans.items, spans.count, sizeof(spans.items[0]), by_start);
         *out = spans;
         return 0;
 }

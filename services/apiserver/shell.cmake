@@ -50,6 +50,10 @@ if(TARGET api_openapi)
 endif()
 alkaid_fuzz_target(fuzz_rest SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_rest.c DEPS api_shell api_test_core
                    CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/rest)
+if(TARGET api_core AND TARGET api_openapi)
+  alkaid_fuzz_target(fuzz_http SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_http.c DEPS api_shell api_core api_openapi
+                     CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/http)
+endif()
 alkaid_fuzz_target(fuzz_websocket SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_websocket.c DEPS api_shell
                    CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/websocket)
 alkaid_fuzz_target(fuzz_protobuf SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_protobuf.c DEPS api_shell

@@ -4,7 +4,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "libcommon/utf8.h"
 #include "services/apiserver/core_internal.h"
+
+/* Texts are put together from what clients send, and cut to fit: what is no UTF-8 then becomes "?". */
+static json_t *message_text(const char *text)
+{
+        size_t len = strlen(text), size = 0;
+        AK_AUTOFREE char *good = strdup(text);
+
+        for (size_t i = 0; good && i < len; i += size) {
+                size = ak_utf8_decode(good + i, len - i, &(uint32_t){0});
+                if (size > 0)
+                        continue;
+                good[i] = '?';
+                size = 1;
+        }
+        return good ? json_string(good) : NULL;
+}
 
 static json_t *status_details(const struct api_kind *kind, const char *name)
 {
@@ -26,15 +43,15 @@ json_t *api_status_failure(int code, const char *reason, const struct api_kind *
 
         if (field)
                 (void)json_object_set_new(details, "causes",
-                                          json_pack("[{s:s, s:s, s:s}]", "reason", API_INVALID, "message",
-                                                    message, "field", field));
+                                          json_pack("[{s:s, s:o, s:s}]", "reason", API_INVALID, "message",
+                                                    message_text(message), "field", field));
         if (json_object_size(details) == 0) {
                 json_decref(details);
                 details = NULL;
         }
-        return json_pack("{s:s, s:s, s:{}, s:s, s:s, s:s, s:o*, s:i}", "kind", "Status", "apiVersion", "v1",
-                         "metadata", "status", "Failure", "message", message, "reason", reason, "details",
-                         details, "code", code);
+        return json_pack("{s:s, s:s, s:{}, s:s, s:o, s:s, s:o*, s:i}", "kind", "Status", "apiVersion", "v1",
+                         "metadata", "status", "Failure", "message", message_text(message), "reason", reason,
+                         "details", details, "code", code);
 }
 
 void api_fail(struct api_result *out, int code, const char *reason, const struct api_kind *kind,
@@ -126,8 +143,8 @@ void api_cause(struct api_causes *c, const char *reason, const char *field, cons
                 value_text(value, shown);
         (void)snprintf(message, sizeof(message), "%s%s%s%s%s", words_of(reason), show_value ? ": " : "",
                        shown, detail && *detail ? ": " : "", detail ? detail : "");
-        (void)json_array_append_new(
-            c->list, json_pack("{s:s, s:s, s:s}", "reason", reason, "message", message, "field", field));
+        (void)json_array_append_new(c->list, json_pack("{s:s, s:o, s:o}", "reason", reason, "message",
+                                                       message_text(message), "field", message_text(field)));
 }
 
 json_t *api_status_invalid(const struct api_kind *kind, const char *name, const struct api_causes *c)

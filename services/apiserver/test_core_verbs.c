@@ -542,6 +542,17 @@ static void test_too_many_objects(void **state)
 
 #define T(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 
+/* A refusal may quote what the client sent, and cut it in the middle of a character. */
+static void test_texts_that_are_no_utf8(void **state)
+{
+        json_t *status =
+            api_status_failure(415, "UnsupportedMediaType", NULL, NULL, "f", "a \xff\xc3\xa4 \xe2\x82");
+
+        (void)state;
+        assert_string_equal(api_text(status, "message"), "a ?\xc3\xa4 ??");
+        json_decref(status);
+}
+
 static void test_leases(void **state)
 {
         struct world *w = *state;
@@ -582,6 +593,7 @@ int main(void)
             T(test_auto_vpc_respects_what_is_there),
             T(test_namespaces),
             T(test_leases),
+            cmocka_unit_test(test_texts_that_are_no_utf8),
             T(test_binding),
             T(test_reload),
             T(test_too_many_objects),

@@ -71,7 +71,7 @@ static void on_written(struct api_commit *c)
         if (b->result < 0)
                 c->handler.failed(c->handler.arg, b->result, c->store->ops->error(c->store));
         else
-                c->handler.committed(c->handler.arg, b->number, b->events, b->count);
+                c->handler.committed(c->handler.arg, b->number, b->count);
         (void)batch_free(b);
 }
 

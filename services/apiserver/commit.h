@@ -16,8 +16,8 @@
 #include "services/apiserver/store.h"
 
 struct api_commit_handler {
-        /* Batch `batch` is durable. */
-        void (*committed)(void *arg, uint64_t batch, struct api_event *const *events, size_t count);
+        /* Batch `batch`, of so many changes, is durable. */
+        void (*committed)(void *arg, uint64_t batch, size_t count);
         /* It is not and never will be; memory is ahead of the disk: stop the process. */
         void (*failed)(void *arg, int error, const char *text);
         void *arg;

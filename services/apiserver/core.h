@@ -61,6 +61,18 @@ struct api_user {
         const char *const *groups; /* NULL-terminated */
 };
 
+/* One change, the newest state and that before (NULL = did not exist). */
+typedef void (*api_history_fn)(void *arg, const struct api_image *now, struct api_image *before);
+/* The changes that are still known, of those not yet durable as well. */
+struct api_history {
+        /* Calls for each change of the kind past the version, oldest first. The images live during the
+         * request.
+         */
+        void (*after)(void *arg, const struct api_kind *kind, uint64_t version, api_history_fn visit,
+                      void *visit_arg);
+        void *arg;
+};
+
 /* Traceparent of the write that changed the wish last; the server's own. */
 #define API_TRACE_ANNOTATION "alkaid.io/traceparent"
 
@@ -78,6 +90,7 @@ struct api_request {
         uint32_t limit;                              /* list; 0 = all */
         const char *continue_token;                  /* list */
         uint64_t oldest_version;                     /* list: tokens of before have expired; 0 = none has */
+        const struct api_history *history;           /* list: for pages of one moment; NULL = of now */
         bool images;                                 /* get, list: the answer may come as images */
         const char *field_manager;
         struct api_user user;

@@ -77,10 +77,12 @@ static void delete_one(struct api_txn *t, const struct api_request *r)
 static void delete_collection(struct api_txn *t, const struct api_request *r)
 {
         struct api_result listed = {0};
+        struct api_request list = *r;
         json_t *item, *items;
         size_t i;
 
-        api_handle_list(t->core, r, &listed);
+        list.images = false;
+        api_handle_list(t->core, &list, &listed);
         if (listed.code >= 400) {
                 t->out->code = listed.code;
                 t->out->object = json_incref(listed.object);

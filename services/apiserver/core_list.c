@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lists: sorted by namespace and name, selected, cut at `limit`. A continue token holds the revision at
- * which the list began and the last key given out; pages after the first show the state of their own time,
- * but never miss or repeat an object that exists throughout. A token ends with the history that a watch from
- * its revision would need.
+ * which the list began and the last key given out; pages after the first show the state of that revision, by
+ * the history of changes since (core_past.h). A token ends with the history that it would need.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "services/apiserver/core_internal.h"
+#include "services/apiserver/core_past.h"
 
 /* "<revision>:<key>"; keys hold no blanks and the client hands the token back as it got it. */
 static bool parse_token(const char *token, uint64_t *version, char key[API_KEY_SIZE])
@@ -37,7 +36,7 @@ struct page {
         struct api_image **images;
         size_t count, room;
         bool as_images, failed;
-        const char *last_key;
+        char last_key[API_KEY_SIZE];
         size_t remaining;
 };
 
@@ -86,28 +85,27 @@ static bool collect_named(const struct api_core *core, const struct api_request 
 }
 
 static void collect(const struct api_core *core, const struct api_request *r,
-                    const struct api_selector *selector, const char *from, struct page *page)
+                    const struct api_selector *selector, const struct api_past *past, const char *from,
+                    struct page *page)
 {
         const struct api_table_of_kind *t = api_objects(core, r->kind);
+        struct api_past_walk w;
         char prefix[API_KEY_SIZE];
-        size_t i;
 
         if (!*from && collect_named(core, r, selector, page))
                 return;
         (void)snprintf(prefix, sizeof(prefix), "%s%s", r->kind->namespaced ? r->name_space : "",
                        r->kind->namespaced && *r->name_space ? "/" : "");
-        i = api_lower_bound(t, *from ? from : prefix);
-        if (*from && i < t->count && strcmp(t->items[i].key, from) == 0)
-                i++;
-        for (; i < t->count && in_scope(r, t->items[i].key); i++) {
-                if (!api_selector_matches_image(selector, t->items[i].image))
+        api_past_walk(&w, t, past, *from ? from : prefix);
+        while (api_past_next(&w) && in_scope(r, w.key)) {
+                if (strcmp(w.key, from) == 0 || !api_selector_matches_image(selector, w.image))
                         continue;
                 if (r->limit && page->count >= r->limit) {
                         page->remaining++;
                         continue;
                 }
-                add(page, t->items[i].image);
-                page->last_key = t->items[i].key;
+                add(page, w.image);
+                (void)snprintf(page->last_key, sizeof(page->last_key), "%s", w.key);
         }
 }
 
@@ -118,7 +116,7 @@ static json_t *list_object(const struct api_request *r, struct page *page, uint6
 
         (void)snprintf(revision, sizeof(revision), "%" PRIu64, version);
         meta = json_pack("{s:s}", "resourceVersion", revision);
-        if (page->remaining && page->last_key) {
+        if (page->remaining && *page->last_key) {
                 (void)snprintf(token, sizeof(token), "v1:%" PRIu64 ":%s", version, page->last_key);
                 (void)json_object_set_new(meta, "continue", json_string(token));
                 (void)json_object_set_new(meta, "remainingItemCount",
@@ -149,6 +147,7 @@ void api_handle_list(struct api_core *core, const struct api_request *r, struct 
 {
         AK_CLEANUP(api_selector_freep) struct api_selector *selector = NULL;
         struct page page = {0};
+        struct api_past past;
         uint64_t version = core->resource_version;
         char error[256], from[API_KEY_SIZE] = "";
 
@@ -171,12 +170,14 @@ void api_handle_list(struct api_core *core, const struct api_request *r, struct 
         }
         page.items = json_array();
         page.as_images = r->images;
-        collect(core, r, selector, from, &page);
+        api_past_init(&past, *from ? r->history : NULL, r->kind, version);
+        collect(core, r, selector, &past, from, &page);
         out->images = page.images;
         out->image_count = r->images ? page.count : 0;
         out->code = 200;
         out->object = list_object(r, &page, version);
-        if (page.failed)
+        if (page.failed || past.failed)
                 api_fail(out, 503, "ServiceUnavailable", r->kind, "",
                          "the server is out of memory; try again later");
+        api_past_deinit(&past);
 }

@@ -325,6 +325,7 @@ static void note_trace(struct api_call *call, const struct api_result *result)
 
 static void handle_objects(struct api_call *call)
 {
+        const struct api_history history = {.after = api_hub_after, .arg = call->server->hub};
         struct api_request *api = &call->rest.api;
         struct api_result result = {0};
         enum rest_form form = REST_FORM_JSON;
@@ -340,6 +341,7 @@ static void handle_objects(struct api_call *call)
         api->body = body;
         api->oldest_version = api_hub_oldest(call->server->hub);
         api->images = true;
+        api->history = &history;
         begin_trace(call);
         if (api_core_handle(call->server->core, api, &result) < 0) {
                 api_call_fail(call, 503, "ServiceUnavailable",
@@ -351,6 +353,7 @@ static void handle_objects(struct api_call *call)
         }
         api_result_deinit(&result);
         api->body = NULL;
+        api->history = NULL;
         json_decref(body);
         call->wait_for = api_commit_pending(call->server->commit);
 }

@@ -37,6 +37,7 @@ void api_server_take_changes(struct api_server *s, const struct api_result *resu
                         ak_log(AK_LOG_ERROR, "store_failed", "error", "out of memory", NULL);
                         _exit(API_EXIT_STORE);
                 }
+                api_hub_stage(s->hub, event);
                 s->changed = true;
         }
 }
@@ -158,11 +159,11 @@ static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         return s->stopping ? -1 : 0;
 }
 
-static void on_committed(void *arg, uint64_t batch, struct api_event *const *events, size_t count)
+static void on_committed(void *arg, uint64_t batch, size_t count)
 {
         struct api_server *s = arg;
 
-        api_hub_append(s->hub, events, count);
+        api_hub_publish(s->hub, count);
         api_metrics_commit(s->metrics, count);
         if (s->http)
                 api_http_committed(s->http, batch);

@@ -319,7 +319,8 @@ static void append(struct api_hub *hub, uint64_t version)
         event = api_event_new(&change);
 
         assert_non_null(event);
-        api_hub_append(hub, &event, 1);
+        api_hub_stage(hub, event);
+        api_hub_publish(hub, 1);
         (void)api_event_unref(event);
         (void)api_image_unref(change.image);
         json_decref(change.object);

@@ -39,6 +39,7 @@ struct api_hub {
         struct api_event **ring;
         uint32_t size;
         uint64_t first_seq, next_seq; /* places held: [first, next) */
+        uint64_t durable_seq;         /* watchers see what is before */
         size_t bytes, max_bytes;
         uint64_t bookmark_us;
         uint64_t oldest; /* resourceVersion just before the first event held */
@@ -100,7 +101,7 @@ static void wake(struct api_watcher *w)
         }
 }
 
-static void push(struct api_hub *hub, struct api_event *event)
+void api_hub_stage(struct api_hub *hub, struct api_event *event)
 {
         if (hub->next_seq - hub->first_seq == hub->size)
                 drop_first(hub);
@@ -141,7 +142,7 @@ static bool advance(struct api_watcher *w, enum api_change_type *type)
                 w->expired = true;
                 return true;
         }
-        for (; w->seq < hub->next_seq; w->seq++) {
+        for (; w->seq < hub->durable_seq; w->seq++) {
                 const struct api_event *e = *place(hub, w->seq);
 
                 if (event_type_for(w, e, type))
@@ -152,13 +153,12 @@ static bool advance(struct api_watcher *w, enum api_change_type *type)
         return false;
 }
 
-void api_hub_append(struct api_hub *hub, struct api_event *const *events, size_t count)
+void api_hub_publish(struct api_hub *hub, size_t count)
 {
         struct api_watcher *next;
         enum api_change_type type;
 
-        for (size_t i = 0; i < count; i++)
-                push(hub, events[i]);
+        hub->durable_seq += count;
         for (struct api_watcher *w = hub->watchers; w; w = next) {
                 next = w->next;
                 if (w->waiting && advance(w, &type))
@@ -223,6 +223,19 @@ static uint64_t place_after(const struct api_hub *hub, uint64_t version)
                         high = middle;
         }
         return low;
+}
+
+void api_hub_after(void *arg, const struct api_kind *kind, uint64_t version, api_history_fn visit,
+                   void *visit_arg)
+{
+        const struct api_hub *hub = arg;
+
+        for (uint64_t seq = place_after(hub, version); seq < hub->next_seq; seq++) {
+                struct api_event *e = *place(hub, seq);
+
+                if (e->kind == kind)
+                        visit(visit_arg, e->image, e->old);
+        }
 }
 
 static int setup(struct api_watcher *w, const struct api_watch_options *o, uint64_t now_us, char error[256])
@@ -415,7 +428,7 @@ static bool next_line(struct api_watcher *w, uint64_t now_us, uint64_t real_us)
                 w->closed = true;
                 return false;
         }
-        if (w->seq < w->hub->next_seq && event_type_for(w, *place(w->hub, w->seq), &type))
+        if (w->seq < w->hub->durable_seq && event_type_for(w, *place(w->hub, w->seq), &type))
                 return send_event(w, type, real_us);
         if (w->bookmarks && w->bookmark_due_us <= now_us) {
                 w->bookmark_due_us = now_us + w->hub->bookmark_us;

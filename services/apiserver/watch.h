@@ -33,8 +33,13 @@ int api_hub_new(struct api_hub **out, const struct api_hub_config *config);
 struct api_hub *api_hub_free(struct api_hub *hub); /* all watchers must be gone */
 AK_DEFINE_CLEANUP(struct api_hub *, api_hub_free)
 
-/* Appends committed changes, in order; takes a reference to each. Wakes the watchers that may care. */
-void api_hub_append(struct api_hub *hub, struct api_event *const *events, size_t count);
+/* Appends a change that is not durable yet, of which no watcher hears; takes a reference. */
+void api_hub_stage(struct api_hub *hub, struct api_event *event);
+/* The oldest `count` changes of those are durable. Wakes the watchers that may care. */
+void api_hub_publish(struct api_hub *hub, size_t count);
+/* An api_history of all changes, staged ones too; arg is the hub. */
+void api_hub_after(void *arg, const struct api_kind *kind, uint64_t version, api_history_fn visit,
+                   void *visit_arg);
 /* Ends watches whose time is up, wakes those due for a bookmark. *next_us: when to call again; 0 = no need.
  */
 void api_hub_tick(struct api_hub *hub, uint64_t now_us, uint64_t *next_us);

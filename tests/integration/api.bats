@@ -158,6 +158,24 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
   do_it DELETE "$EVENTS" >/dev/null
 }
 
+@test "the pages of a list show one moment" {
+  for name in a b c d; do do_it POST "$EVENTS" "$(event "$name")" >/dev/null; done
+  run -0 do_it GET "$EVENTS?limit=2"
+  local token version
+  token=$(json .metadata.continue)
+  version=$(json .metadata.resourceVersion)
+  do_it DELETE "$EVENTS/c" >/dev/null
+  do_it PATCH "$EVENTS/d" '{"message":"later"}' application/merge-patch+json >/dev/null
+  do_it POST "$EVENTS" "$(event cc)" >/dev/null
+  run -0 do_it GET "$EVENTS?continue=$token"
+  assert_equal "$(code) $(json .metadata.resourceVersion)" "200 $version"
+  assert_equal "$(json -c '[.items[].metadata.name]')" '["c","d"]'
+  assert_equal "$(json '[.items[].message]|index("later")')" null
+  run -0 do_it GET "$EVENTS"
+  assert_equal "$(json -c '[.items[].metadata.name]')" '["a","b","cc","d"]'
+  do_it DELETE "$EVENTS" >/dev/null
+}
+
 @test "a watch from too far back: 410 Expired as an event" {
   run -0 curl_as_admin -m 5 "$SERVER$PODS?watch=1&resourceVersion=1"
   assert_equal "$(jq -rc '[.type,.object.code,.object.reason]' <<<"$output")" '["ERROR",410,"Expired"]'

@@ -119,6 +119,8 @@
         F(U64, nic_slots, AK_MAX_NICS, 0, OPTIONAL, "hotplug slots to reserve")                              \
         F(STRLIST, boot_ports, AK_LEN_UID, AK_MAX_NICS, OPTIONAL,                                            \
           "ports of the NICs that the VM starts with")                                                       \
+        F(BOOL, started, 0, 0, OPTIONAL,                                                                     \
+          "was seen up in this attempt: where there is no domain, the VM has ended, and is not started")     \
         F(TEXT, user_data, 65536, 0, OPTIONAL, "cloud-init user data")                                       \
         F(STR, public_key, 8191, 0, OPTIONAL, "SSH public key")
 

@@ -187,11 +187,30 @@ static bool may_start(const struct hv_vm *vm)
         return hv_key_newer(&key, &vm->start_tried);
 }
 
+/*
+ * The watcher saw it run, and there is no domain: this start is over. Where the service was away when it
+ * ended (or the host was), nobody knows how: it counts as a failure, as a container does that the kubelet has
+ * lost.
+ */
+static void end_unseen(struct hv_vm *vm)
+{
+        const struct ak_vm_diff *wish = wish_of(vm);
+
+        if (!wish->started || vm->starting || vm->start_tried.set)
+                return;
+        vm->start_tried = (struct hv_key){wish->generation, wish->attempt, true};
+        if (vm->ended != AK_VM_PHASE_ABSENT)
+                return;
+        vm->ended = AK_VM_PHASE_CRASHED;
+        hv_fault_set(&vm->fault, "EndedUnseen", "the VM ended while this service was away");
+}
+
 static void run_vm(struct hv_core *core, struct hv_vm *vm)
 {
         const struct ak_vm_diff *wish = wish_of(vm);
 
         if (vm->state == HV_DOMAIN_NONE) {
+                end_unseen(vm);
                 if (!vm->starting && may_start(vm))
                         begin_start(core, vm);
                 if (vm->starting && !vm->start_refused && vm->image_state == HV_IMAGE_READY &&

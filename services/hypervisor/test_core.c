@@ -140,6 +140,39 @@ static void test_nor_when_the_wish_was_heard_first(void **state)
         free(domain);
 }
 
+static void test_ended_while_nobody_looked_is_a_crash(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_connect(rig, NULL, 0);
+        rig_vm_was_up(rig, 3, 2);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 0);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_CRASHED);
+        assert_string_equal(rig_vm(rig)->reason, "EndedUnseen");
+        rig_vm_was_up(rig, 4, 2); /* another spec is no wish to start it again */
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 4, 3, NULL);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 1);
+}
+
+/* The service came back while the watcher was away: it saw the end, and not the wish before. */
+static void test_ended_before_the_wish_was_heard(void **state)
+{
+        struct hv_event end = {.type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = HV_LIFECYCLE_STOPPED};
+        struct hv_live_domain *domain = rig_domain(NULL);
+        struct rig *rig = *state;
+        struct hv_action look;
+
+        rig_connect(rig, &domain, 1);
+        rig_step(rig, &end);
+        look = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &look, HV_OK, 0, NULL);
+        rig_vm_was_up(rig, 4, 0);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 0);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_SHUTOFF);
+        free(domain);
+}
+
 /* Not what a guest that powers itself off is: by the restart policy it failed. */
 static void test_destroyed_by_somebody_is_a_crash(void **state)
 {
@@ -550,6 +583,8 @@ int main(void)
             TEST(test_adopted_nic_that_does_not_answer_is_told_all_the_same),
             TEST(test_adopted_domain_that_ends_is_not_started_again),
             TEST(test_nor_when_the_wish_was_heard_first),
+            TEST(test_ended_while_nobody_looked_is_a_crash),
+            TEST(test_ended_before_the_wish_was_heard),
             TEST(test_destroyed_by_somebody_is_a_crash),
             TEST(test_destroyed_on_request_is_none),
             TEST(test_reconnect_reads_anew),

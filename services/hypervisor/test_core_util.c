@@ -55,8 +55,8 @@ static void give(struct rig *rig, struct ak_message *m)
         ak_message_free(m);
 }
 
-void rig_vm_diff(struct rig *rig, enum ak_vm_wanted wanted, uint64_t generation, uint64_t attempt,
-                 const char *boot_port)
+static void vm_diff(struct rig *rig, enum ak_vm_wanted wanted, uint64_t generation, uint64_t attempt,
+                    const char *boot_port, bool started)
 {
         struct ak_message *m = ak_message_new(ak_message_vm_diff);
         struct ak_vm_diff *d = &m->vm_diff;
@@ -69,11 +69,23 @@ void rig_vm_diff(struct rig *rig, enum ak_vm_wanted wanted, uint64_t generation,
         d->generation = generation;
         d->attempt = attempt;
         d->nic_slots = 8;
+        d->started = started;
         if (boot_port) {
                 d->boot_ports.count = 1;
                 (void)snprintf(d->boot_ports.items[0], sizeof(d->boot_ports.items[0]), "%s", boot_port);
         }
         give(rig, m);
+}
+
+void rig_vm_diff(struct rig *rig, enum ak_vm_wanted wanted, uint64_t generation, uint64_t attempt,
+                 const char *boot_port)
+{
+        vm_diff(rig, wanted, generation, attempt, boot_port, false);
+}
+
+void rig_vm_was_up(struct rig *rig, uint64_t generation, uint64_t attempt)
+{
+        vm_diff(rig, AK_VM_WANTED_RUNNING, generation, attempt, NULL, true);
 }
 
 void rig_nic_diff(struct rig *rig, const char *port, enum ak_nic_wanted wanted, uint64_t slot,

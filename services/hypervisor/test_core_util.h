@@ -26,6 +26,8 @@ void rig_connect(struct rig *rig, struct hv_live_domain **domains, size_t count)
 
 void rig_vm_diff(struct rig *rig, enum ak_vm_wanted wanted, uint64_t generation, uint64_t attempt,
                  const char *boot_port);
+/* Wanted running; the watcher has seen it up in this attempt. */
+void rig_vm_was_up(struct rig *rig, uint64_t generation, uint64_t attempt);
 void rig_nic_diff(struct rig *rig, const char *port, enum ak_nic_wanted wanted, uint64_t slot,
                   uint64_t generation, uint64_t attempt);
 void rig_port(struct rig *rig, const char *port, enum ak_port_state state, uint64_t slot,

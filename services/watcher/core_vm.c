@@ -174,6 +174,11 @@ static void list_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff
                 }
 }
 
+static bool up(enum ak_vm_wanted wanted)
+{
+        return wanted == AK_VM_WANTED_RUNNING || wanted == AK_VM_WANTED_PAUSED;
+}
+
 /*
  * The NICs that the VM starts with: what the pod lists until the VM is started, then as they were, or a NIC
  * plugged later would look like a change of the VM. A restart lists them anew (try_again()).
@@ -181,8 +186,7 @@ static void list_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff
 static void fill_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff)
 {
         const struct ak_vm_diff *last = vm->wish ? &vm->wish->vm_diff : NULL;
-        bool up_before =
-            last && (last->wanted == AK_VM_WANTED_RUNNING || last->wanted == AK_VM_WANTED_PAUSED);
+        bool up_before = last && up(last->wanted);
         bool starting = !vm->have_status || vm->status.phase == AK_VM_PHASE_WAITING ||
                         vm->status.phase == AK_VM_PHASE_PULLING || vm->status.phase == AK_VM_PHASE_FAILED;
         if (up_before && !starting)
@@ -215,6 +219,7 @@ static struct ak_message *wish_new(const struct watcher_vm *vm, enum ak_vm_wante
         W_COPY(diff->pod_name, vm->name);
         diff->generation = last ? last->generation : 0;
         diff->attempt = last ? last->attempt : 0;
+        diff->started = up(wanted) && (last ? last->started && up(last->wanted) : vm->told_started);
         return m;
 }
 
@@ -337,6 +342,7 @@ static void try_again(struct watcher_core *core, struct watcher_vm *vm, bool res
         wish->attempt = (wish->attempt > vm->status.attempt ? wish->attempt : vm->status.attempt) + 1;
         if (wish->wanted != AK_VM_WANTED_ABSENT)
                 list_boot_ports(vm, wish);
+        wish->started = false;
         vm->retry_us = 0;
         vm->restarts += restart;
         vm->urgent = true;
@@ -396,8 +402,23 @@ static void take_over(struct watcher_core *core, struct watcher_vm *vm)
         publish(core, vm);
 }
 
+/*
+ * Said with the wish, or a hypervisor service that was away while the VM ended could not know that it ever
+ * ran, and would start it again whatever its restartPolicy. The key stays: nothing else is wished.
+ */
+static void note_started(struct watcher_core *core, struct watcher_vm *vm)
+{
+        struct ak_vm_diff *wish = &vm->wish->vm_diff;
+        bool seen = vm->status.phase == AK_VM_PHASE_RUNNING || vm->status.phase == AK_VM_PHASE_PAUSED;
+        if (!seen || wish->started || !up(wish->wanted) || !watcher_vm_answered(vm))
+                return;
+        wish->started = true;
+        publish(core, vm);
+}
+
 static void follow(struct watcher_core *core, struct watcher_vm *vm)
 {
+        note_started(core, vm);
         enum verdict v = verdict(core, vm);
         if (v == V_SETTLED)
                 take_over(core, vm);

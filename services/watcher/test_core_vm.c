@@ -173,6 +173,34 @@ static void restart_policy_always(void **state)
         assert_int_equal(world_vm_wish(&w, UID_A)->attempt, attempt + 3);
 }
 
+/* A hypervisor service that was away has to be told, or it would start what has ended. */
+static void that_it_was_up_is_part_of_the_wish(void **state)
+{
+        (void)state;
+        world_start(&w, UID_A, "vm", "eth0=" PORT(0), NULL);
+        world_vm(&w, UID_A, AK_VM_PHASE_STARTING);
+        assert_false(world_vm_wish(&w, UID_A)->started);
+        uint64_t attempt = world_vm_wish(&w, UID_A)->attempt;
+        world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
+        assert_true(world_vm_wish(&w, UID_A)->started);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, attempt);
+        world_restart(&w);
+        world_sync(&w);
+        assert_true(world_vm_wish(&w, UID_A)->started); /* the API says so */
+        world_vm(&w, UID_A, AK_VM_PHASE_CRASHED);
+        world_advance(&w, 1300 * MS);
+        assert_true(world_vm_wish(&w, UID_A)->attempt > attempt);
+        assert_false(world_vm_wish(&w, UID_A)->started);
+        world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
+        world_pod_set(&w, UID_A, "spec/virtualMachine/powerSpec", json_string("Shutdown"));
+        world_tell_all(&w);
+        assert_false(world_vm_wish(&w, UID_A)->started);
+        world_pod_set(&w, UID_A, "spec/virtualMachine/powerSpec", json_string("Running"));
+        world_tell_all(&w);
+        assert_int_equal(world_vm_wish(&w, UID_A)->wanted, AK_VM_WANTED_RUNNING);
+        assert_false(world_vm_wish(&w, UID_A)->started);
+}
+
 static void restart_policy_never(void **state)
 {
         (void)state;
@@ -634,6 +662,7 @@ int main(void)
             T(a_nic_added_before_the_start_is_a_boot_nic),
             T(a_failed_start_is_tried_again),
             T(restart_policy_always),
+            T(that_it_was_up_is_part_of_the_wish),
             T(restart_policy_never),
             T(restart_policy_on_failure),
             T(power_spec),

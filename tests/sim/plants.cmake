@@ -43,6 +43,10 @@ alkaid_plant(silence-is-no healthy-untouched services/hypervisor/core_nic.c
 alkaid_plant(port-left nothing-leaks services/apiserver/rules_vpc.c
   "        api_finish_port(t, old);" "")
 
+# The hypervisor starts what has ended while it was away.
+alkaid_plant(run-twice runs-once services/hypervisor/core_vm.c
+  "if (!wish->started || vm->starting || vm->start_tried.set)" "if (vm->wish)")
+
 # The watcher asks once.
 alkaid_plant(never-again converges services/watcher/core_nic.c
   "if (core->now >= nic->retry_us)

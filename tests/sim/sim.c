@@ -34,7 +34,7 @@ bool sim_inject(struct sim *sim, unsigned per_10000)
 
 uint64_t sim_real(const struct sim *sim)
 {
-        return SIM_REAL_US + sim->now;
+        return (uint64_t)((int64_t)(SIM_REAL_US + sim->now) + sim->clock_off_us);
 }
 
 const char *sim_service_name(enum sim_service service)
@@ -189,6 +189,21 @@ static bool runs(const struct sim *sim, enum sim_service s)
                                   : sim->hypervisor != NULL;
 }
 
+static void host_reboots(struct sim *sim)
+{
+        for (int s = 0; s < SIM_SERVICES; s++)
+                if (runs(sim, (enum sim_service)s))
+                        sim_crash(sim, (enum sim_service)s);
+        sim_host_reboot(sim);
+}
+
+/* Of the wall clock, an hour at most either way; what is measured goes by the other one. */
+static void clock_jumps(struct sim *sim)
+{
+        sim->clock_off_us = (int64_t)sim_draw(sim, 7200 * SIM_S) - (int64_t)(3600 * SIM_S);
+        sim_log(sim, "the clock is set by %lld s", (long long)(sim->clock_off_us / (int64_t)SIM_S));
+}
+
 static void every_second(struct sim *sim, struct sim_task *task)
 {
         (void)task;
@@ -209,6 +224,10 @@ static void every_second(struct sim *sim, struct sim_task *task)
                         sim_crash(sim, (enum sim_service)s);
         if (sim_inject(sim, sim->faults.libvirt_down))
                 sim_libvirt_crash(sim);
+        if (sim_inject(sim, sim->faults.host_reboots))
+                host_reboots(sim);
+        if (sim_inject(sim, sim->faults.clock_jumps))
+                clock_jumps(sim);
         sim->stream = SIM_HOST;
         sim_host_fault(sim);
         sim->stream = SIM_TIMING;
@@ -266,6 +285,8 @@ static void choose_faults(struct sim *sim)
             .guest_reboots = maybe(sim, 20, 200),
             .paused = maybe(sim, 20, 200),
             .drift = maybe(sim, 30, 400),
+            .host_reboots = maybe(sim, 15, 100),
+            .clock_jumps = maybe(sim, 15, 500),
         };
         sim->stream = SIM_TIMING;
 }
@@ -289,10 +310,11 @@ struct sim *sim_new(uint64_t seed, bool verbose, const struct sim_skip *skip)
         sim->user_ports = json_object();
         sim->wanted_since = json_object();
         sim->usable_until = json_object();
+        sim->once = json_object();
         sim->libvirt_up = true;
         sim->libvirt_epoch = 1;
         if (!sim->trace || !sim->delivered[0] || !sim->delivered[1] || !sim->user_ports ||
-            !sim->wanted_since || !sim->usable_until || sim_api_start(sim) < 0)
+            !sim->wanted_since || !sim->usable_until || !sim->once || sim_api_start(sim) < 0)
                 abort();
         choose_faults(sim);
         for (int s = 0; s < SIM_SERVICES; s++)
@@ -321,6 +343,7 @@ struct sim *sim_free(struct sim *sim)
         json_decref(sim->user_ports);
         json_decref(sim->wanted_since);
         json_decref(sim->usable_until);
+        json_decref(sim->once);
         watcher_actions_deinit(&sim->watcher_actions);
         net_actions_clear(&sim->network_actions);
         free(sim->network_actions.items);

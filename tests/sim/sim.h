@@ -43,6 +43,7 @@ enum sim_service { SIM_WATCHER, SIM_NETWORK, SIM_HYPERVISOR, SIM_SERVICES, SIM_W
         I(SIM_UNIQUE, "unique-address")     /* no two NICs of a VPC with one IP or MAC */                    \
         I(SIM_READY, "ready-is-usable")     /* status never says Ready for what is not usable */             \
         I(SIM_HEALTHY, "healthy-untouched") /* a NIC that is wanted and works is not touched */              \
+        I(SIM_ONCE, "runs-once")            /* a VM never to be restarted is not, once it was seen to run */ \
         I(SIM_LEAK, "nothing-leaks")        /* after the faults: no tap, NIC, domain, port too many */       \
         I(SIM_CONVERGE, "converges")        /* after the faults: all is as wished, within SIM_CALM_S */
 
@@ -131,6 +132,7 @@ struct sim_faults {
         unsigned libvirt_down, op_fail; /* libvirtd killed, per second; errors of kernel and libvirt */
         unsigned stubborn, guest_dies, guest_hangs, guest_late, driver_fails, guest_reboots, paused;
         unsigned drift;
+        unsigned host_reboots, clock_jumps; /* per second */
 };
 
 /* What may be left out of a seed's faults and users' acts, by number: how a failure is made smaller. */
@@ -148,6 +150,8 @@ struct sim {
         struct sim_faults faults;
         struct sim_task **heap;
         size_t heap_count, heap_room;
+
+        int64_t clock_off_us; /* what the wall clock has been set by */
 
         uint64_t incarnation[SIM_SERVICES];
         struct watcher_core *watcher;
@@ -177,6 +181,7 @@ struct sim {
         struct sim_pending pending[SIM_PENDING];
         json_t *wanted_since; /* port id -> since when a pod has wanted it without a break */
         json_t *usable_until; /* port id -> when a guest last lost it */
+        json_t *once;         /* uid of a pod with restartPolicy Never -> SIM_RAN, … */
 
         enum sim_invariant broken;
         char failure[512]; /* how it was broken */
@@ -240,6 +245,8 @@ void sim_host_hypervisor(struct sim *sim, const struct hv_action *action);
 void sim_host_fault(struct sim *sim); /* once per second */
 void sim_host_calm(struct sim *sim);  /* the guests behave from now on */
 void sim_libvirt_crash(struct sim *sim);
+/* Its kernel forgets all ports, its guests are gone; the services are stopped by the caller. */
+void sim_host_reboot(struct sim *sim);
 struct sim_tap *sim_tap_find(struct sim *sim, const char *port_id);
 struct sim_vm *sim_vm_find(struct sim *sim, const char *pod_uid);
 struct sim_nic *sim_nic_find(struct sim *sim, const char *port_id, struct sim_vm **vm);
@@ -254,6 +261,9 @@ void sim_check_end(struct sim *sim, const struct hv_result *result);
 void sim_check_touch(struct sim *sim, const char *port_id, const char *what);
 void sim_check_change(struct sim *sim, const struct api_change *change);
 void sim_check_taps(struct sim *sim);
+/* A guest powers itself off, crashes, or goes down with the host; a domain is started. */
+void sim_check_ended(struct sim *sim, const char *pod_uid);
+void sim_check_started(struct sim *sim, const char *pod_uid);
 /* Once per second. */
 void sim_check_look(struct sim *sim);
 /* False: why says what is not yet as wished, and which invariant that breaks if it stays so. */

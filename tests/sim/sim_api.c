@@ -345,6 +345,9 @@ static void create_pod(struct sim *sim, const char *name)
                                  "kind", "Pod", "metadata", "name", name, "spec", "vpc", "vpc1", "nics",
                                  "name", "eth0", "virtualMachine", "name", "vm", "image", "/images/x.qcow2");
 
+        if (sim_chance(sim, 20))
+                (void)json_object_set_new(json_object_get(body, "spec"), "restartPolicy",
+                                          json_string("Never"));
         if (sim_chance(sim, 30))
                 (void)json_array_append_new(api_at(body, "spec.nics"), json_pack("{s:s}", "name", "eth1"));
         (void)request(sim, API_CREATE, &api_kind_pod, "", body, name);

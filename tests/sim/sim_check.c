@@ -221,6 +221,43 @@ static void check_port_change(struct sim *sim, const struct api_change *c)
                 check_unique(sim, c->object);
 }
 
+/* ---- restartPolicy Never ---- */
+
+enum { SIM_RAN = 1, SIM_ENDED, SIM_STARTED_BY_USER };
+
+static void set_once(struct sim *sim, const char *pod_uid, int what)
+{
+        (void)json_object_set_new(sim->once, pod_uid, json_integer(what));
+}
+
+/* What counts as seen is in the API. Whoever changes powerSpec may have the VM started anew. */
+static void note_once(struct sim *sim, const struct api_change *c)
+{
+        static const char path[] = "spec.virtualMachine.powerSpec";
+        const char *uid = api_text(c->object, "metadata.uid");
+        const json_t *container = json_array_get(api_at(c->object, "status.containerStatuses"), 0);
+
+        if (c->type == API_DELETED || strcmp(api_text(c->object, "spec.restartPolicy"), "Never") != 0)
+                return;
+        if (c->old && strcmp(api_text(c->old, path), api_text(c->object, path)) != 0)
+                set_once(sim, uid, SIM_STARTED_BY_USER);
+        else if (!json_object_get(sim->once, uid) && api_at(container, "state.running"))
+                set_once(sim, uid, SIM_RAN);
+}
+
+void sim_check_ended(struct sim *sim, const char *pod_uid)
+{
+        if (json_integer_value(json_object_get(sim->once, pod_uid)) == SIM_RAN)
+                set_once(sim, pod_uid, SIM_ENDED);
+}
+
+void sim_check_started(struct sim *sim, const char *pod_uid)
+{
+        if (json_integer_value(json_object_get(sim->once, pod_uid)) == SIM_ENDED)
+                sim_fail(sim, SIM_ONCE,
+                         "the VM of %.8s is started again, although it ran and its pod says never", pod_uid);
+}
+
 void sim_check_change(struct sim *sim, const struct api_change *c)
 {
         if (c->kind == &api_kind_port)
@@ -228,6 +265,7 @@ void sim_check_change(struct sim *sim, const struct api_change *c)
         if (c->kind != &api_kind_pod)
                 return;
         note_wanted(sim, c);
+        note_once(sim, c);
         if (c->type == API_MODIFIED)
                 check_ready(sim, c->object, STALE_US);
 }
@@ -271,6 +309,14 @@ static bool nic_converged(struct sim *sim, const json_t *pod, const json_t *entr
         return false;
 }
 
+/* Its VM has ended and is not to be started again; its ports are kept until it is deleted. */
+static bool is_over(const json_t *pod)
+{
+        const char *phase = api_text(pod, "status.phase");
+
+        return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
+}
+
 static bool pod_converged(struct sim *sim, const json_t *pod, char why[256])
 {
         json_t *entry;
@@ -280,7 +326,7 @@ static bool pod_converged(struct sim *sim, const json_t *pod, char why[256])
                 (void)snprintf(why, 256, "pod %s is still being deleted", api_name(pod));
                 return false;
         }
-        json_array_foreach(api_at(pod, "spec.nics"), i, entry)
+        json_array_foreach(is_over(pod) ? NULL : api_at(pod, "spec.nics"), i, entry)
         {
                 if (!nic_converged(sim, pod, entry, why))
                         return false;
@@ -293,22 +339,24 @@ static bool pod_converged(struct sim *sim, const json_t *pod, char why[256])
         return true;
 }
 
-static size_t wanted_nics(const json_t *pods)
+static size_t wanted_nics(const json_t *pods, bool over)
 {
         json_t *pod;
         size_t i, n = 0;
 
         json_array_foreach((json_t *)pods, i, pod)
         {
-                n += json_array_size(api_at(pod, "spec.nics"));
+                if (over || !is_over(pod))
+                        n += json_array_size(api_at(pod, "spec.nics"));
         }
         return n;
 }
 
 static bool nothing_leaks(struct sim *sim, const json_t *pods, char why[256])
 {
-        json_t *ports = sim_api_objects(sim, &api_kind_port), *port;
-        size_t taps = 0, nics = 0, domains = 0, bound = 0, i, wanted = wanted_nics(pods);
+        json_t *ports = sim_api_objects(sim, &api_kind_port), *port, *pod;
+        size_t taps = 0, nics = 0, domains = 0, bound = 0, i;
+        size_t wanted = wanted_nics(pods, true), plugged = wanted_nics(pods, false), up = 0;
 
         for (i = 0; i < SIM_PORTS; i++)
                 taps += sim->taps[i].used;
@@ -321,12 +369,17 @@ static bool nothing_leaks(struct sim *sim, const json_t *pods, char why[256])
         {
                 bound += strcmp(api_text(port, "status.phase"), "Unbound") != 0;
         }
+        json_array_foreach((json_t *)pods, i, pod)
+        {
+                up += !is_over(pod);
+        }
         json_decref(ports);
-        (void)snprintf(
-            why, 256,
-            "wanted: %zu pods, %zu NICs; there are %zu domains, %zu NICs, %zu taps, %zu bound ports",
-            json_array_size(pods), wanted, domains, nics, taps, bound);
-        return taps == wanted && nics == wanted && bound == wanted && domains == json_array_size(pods);
+        (void)snprintf(why, 256,
+                       "wanted: %zu VMs, %zu NICs in them, %zu ports; there are %zu domains, %zu NICs, %zu "
+                       "taps, %zu bound "
+                       "ports",
+                       up, plugged, wanted, domains, nics, taps, bound);
+        return taps == wanted && nics == plugged && bound == wanted && domains == up;
 }
 
 bool sim_check_converged(struct sim *sim, char why[256], enum sim_invariant *broken)

@@ -343,13 +343,18 @@ static void unplug(struct sim *sim, struct sim_nic *nic)
         nic->plugged = false;
 }
 
-static void domain_gone(struct sim *sim, struct sim_vm *vm, enum hv_lifecycle how)
+static void domain_ends(struct sim *sim, struct sim_vm *vm)
 {
         vm->state = HV_DOMAIN_NONE;
         for (size_t i = 0; i < HV_MAX_SLOTS; i++)
                 if (vm->nics[i].plugged)
                         unplug(sim, &vm->nics[i]);
         sim_log(sim, "libvirt    domain of %.8s is gone", vm->pod_uid);
+}
+
+static void domain_gone(struct sim *sim, struct sim_vm *vm, enum hv_lifecycle how)
+{
+        domain_ends(sim, vm);
         tell(sim, 100 + sim_draw(sim, 5 * SIM_MS), HV_EVENT_LIFECYCLE, vm->pod_uid, "")->lifecycle = how;
 }
 
@@ -369,6 +374,7 @@ static enum hv_error start_domain(struct sim *sim, struct sim_vm *vm, const stru
         for (size_t i = 0; i < spec->nic_count; i++)
                 if (!sim_tap_find(sim, spec->nics[i].port_id))
                         return HV_ERROR_TAP;
+        sim_check_started(sim, vm->pod_uid);
         vm->state = HV_DOMAIN_RUNNING;
         vm->generation = spec->head.generation;
         vm->nic_slots = spec->head.nic_slots;
@@ -707,6 +713,22 @@ void sim_libvirt_crash(struct sim *sim)
 
 /* ---- what happens behind our back ---- */
 
+void sim_host_reboot(struct sim *sim)
+{
+        sim_log(sim, "the host reboots");
+        for (size_t i = 0; i < SIM_VMS; i++) {
+                struct sim_vm *vm = &sim->vms[i];
+
+                if (!vm->used || vm->state == HV_DOMAIN_NONE)
+                        continue;
+                sim_check_ended(sim, vm->pod_uid);
+                domain_ends(sim, vm);
+        }
+        for (size_t i = 0; i < SIM_PORTS; i++)
+                sim->taps[i].used = false;
+        sim_libvirt_crash(sim);
+}
+
 static void tap_deleted(struct sim *sim)
 {
         struct sim_tap *tap = &sim->taps[sim_draw(sim, 16)];
@@ -788,8 +810,10 @@ static void guest_fault(struct sim *sim, struct sim_vm *vm)
                 guest_reboots(sim, vm);
         if (vm->state == HV_DOMAIN_RUNNING && sim_inject(sim, sim->faults.paused))
                 somebody_pauses(sim, vm);
-        if (sim_inject(sim, sim->faults.guest_dies))
+        if (sim_inject(sim, sim->faults.guest_dies)) {
+                sim_check_ended(sim, vm->pod_uid);
                 domain_gone(sim, vm, sim_chance(sim, 50) ? HV_LIFECYCLE_STOPPED : HV_LIFECYCLE_CRASHED);
+        }
 }
 
 void sim_host_fault(struct sim *sim)

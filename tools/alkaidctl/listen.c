@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "libcommon/bus_wire.h"
 #include "libcommon/cleanup.h"
 #include "libcommon/clock.h"
 #include "proto/proto.h"
@@ -98,8 +99,29 @@ static int subscribe(struct ak_bus *bus, const struct ak_strlist *types)
         return 0;
 }
 
+static int subscribe_others(struct ak_bus *bus, const struct ak_strlist *others)
+{
+        int r = 0;
+
+        for (size_t i = 0; others && i < others->count && r == 0; i++)
+                r = ak_bus_subscribe(bus, others->items[i], "");
+        return r;
+}
+
+static int refuse_others(const struct ctl_listen *options)
+{
+        for (size_t i = 0; options->others && i < options->others->count; i++)
+                if (!ak_bus_name_valid(options->others->items[i]))
+                        return ctl_fail(CTL_USAGE, options->command, "--also=%s: no name of a service",
+                                        options->others->items[i]);
+        return CTL_OK;
+}
+
+/* Types of services that are not ours we cannot know. */
 static int refuse_types(const struct ctl_listen *options)
 {
+        if (options->others && options->others->count > 0)
+                return CTL_OK;
         for (size_t i = 0; i < options->types->count; i++) {
                 enum ak_message_type type;
                 if (ak_message_type_of_topic(options->types->items[i], &type) < 0)
@@ -143,6 +165,8 @@ static int open_ear(struct listener *l, const char *where)
         int r = ak_bus_new(&ear->bus, l->loop, &options, &handler);
         if (r >= 0)
                 r = subscribe(ear->bus, o->types);
+        if (r >= 0)
+                r = subscribe_others(ear->bus, o->others);
         return r < 0 ? ctl_fail(CTL_UNREACHABLE, o->command, "bus in %s: %s", dir, strerror(-r)) : CTL_OK;
 }
 
@@ -182,6 +206,8 @@ int ctl_listen(const struct ctl_listen *options)
 {
         int code = refuse_types(options);
 
+        if (code == CTL_OK)
+                code = refuse_others(options);
         if (code != CTL_OK)
                 return code;
         struct listener *l = calloc(1, sizeof(*l));

@@ -14,10 +14,11 @@
 struct ctl_listen {
         /* DIR, or NODE=DIR where several nodes are looked at; at least one. */
         const struct ak_strlist *bus_dirs;
-        const struct ak_strlist *types; /* empty = all */
-        const char *node;               /* only this one of the nodes; NULL = all */
-        uint64_t duration_us;           /* 0 = until a signal */
-        uint64_t interval_us;           /* of on_interval; 0 = never */
+        const struct ak_strlist *types;  /* empty = all */
+        const struct ak_strlist *others; /* services that are not ours: all that they say; may be NULL */
+        const char *node;                /* only this one of the nodes; NULL = all */
+        uint64_t duration_us;            /* 0 = until a signal */
+        uint64_t interval_us;            /* of on_interval; 0 = never */
         /* A message of `node`. Non-zero ends the listening. */
         int (*on_message)(void *arg, const char *node, const struct ak_bus_frame *frame);
         int (*on_interval)(void *arg);

@@ -12,7 +12,7 @@
 
 struct config {
         char *bus_dir, *node;
-        struct ak_strlist types;
+        struct ak_strlist types, others;
         bool overwrite;
         uint64_t count, duration_us, max_bytes, max_files;
 };
@@ -28,6 +28,8 @@ static const struct ak_option options[] = {
            .help = "name of the node, for the header (default: the host's)"),
     OPTION("for", AK_OPT_DURATION, duration_us, .help = "leave after this time, e.g. 10s"),
     OPTION("type", AK_OPT_LIST, types, .help = "only messages of this type, e.g. nic.diff; repeat"),
+    OPTION("also", AK_OPT_LIST, others,
+           .help = "also all that this service says, which is none of ours; repeat"),
     OPTION("count", AK_OPT_UINT, count, .help = "leave after this many messages; 0 = never"),
     OPTION("max-size", AK_OPT_SIZE, max_bytes, .def = "64Mi", .min = 65536,
            .help = "bound of one file; then it becomes FILE.1, and FILE is begun anew"),
@@ -113,6 +115,7 @@ static int run(const struct config *config, const char *path)
         int code = ctl_listen(&(struct ctl_listen){
             .bus_dirs = &(struct ak_strlist){dirs, 1},
             .types = &config->types,
+            .others = &config->others,
             .duration_us = config->duration_us,
             .on_message = on_message,
             .stats = stats,

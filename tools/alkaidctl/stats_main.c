@@ -10,7 +10,7 @@
 #include "tools/alkaidctl/listen.h"
 
 struct config {
-        struct ak_strlist bus_dirs, types;
+        struct ak_strlist bus_dirs, types, others;
         bool json;
         uint64_t count, interval_us, duration_us;
 };
@@ -23,6 +23,8 @@ struct config {
 static const struct ak_option options[] = {
     OPTION("bus-dir", AK_OPT_LIST, bus_dirs, .def = "/run/alkaid/bus", .help = "directory of the bus"),
     OPTION("type", AK_OPT_LIST, types, .help = "only messages of this type, e.g. nic.diff; repeat"),
+    OPTION("also", AK_OPT_LIST, others,
+           .help = "also all that this service says, which is none of ours; repeat"),
     OPTION("interval", AK_OPT_DURATION, interval_us, .def = "2s", .min = 10000,
            .help = "time between two tables; rates are of this time"),
     OPTION("count", AK_OPT_UINT, count, .help = "leave after this many tables; 0 = never"),
@@ -73,6 +75,7 @@ static int run_live(const struct config *config, struct view *v)
         return ctl_listen(&(struct ctl_listen){
             .bus_dirs = &config->bus_dirs,
             .types = &config->types,
+            .others = &config->others,
             .duration_us = config->duration_us,
             .interval_us = config->interval_us,
             .on_interval = on_interval,

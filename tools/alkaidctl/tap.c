@@ -11,7 +11,7 @@
 #include "tools/alkaidctl/view.h"
 
 struct config {
-        struct ak_strlist bus_dirs, types;
+        struct ak_strlist bus_dirs, types, others;
         char *pod, *nic, *node, *color, *since, *until;
         bool json, live;
         uint64_t count, duration_us, since_us, until_us;
@@ -35,6 +35,8 @@ struct config {
 static const struct ak_option tap_options[] = {
     OPTION("bus-dir", AK_OPT_LIST, bus_dirs, .def = "/run/alkaid/bus",
            .help = "directory of the bus; repeat, as NODE=DIR, to look at several nodes"),
+    OPTION("also", AK_OPT_LIST, others,
+           .help = "also all that this service says, which is none of ours; repeat"),
     OPTION("for", AK_OPT_DURATION, duration_us, .help = "leave after this time, e.g. 10s"),
     VIEW_OPTIONS,
 };
@@ -112,6 +114,7 @@ static int run_tap(const struct config *config)
         int code = ctl_listen(&(struct ctl_listen){
             .bus_dirs = &config->bus_dirs,
             .types = config->pod ? &all : &config->types,
+            .others = &config->others,
             .node = config->node,
             .duration_us = config->duration_us,
             .on_message = on_message,

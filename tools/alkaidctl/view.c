@@ -7,6 +7,7 @@
 
 #include "libcommon/clock.h"
 #include "proto/proto.h"
+#include "tools/alkaidctl/generic.h"
 
 /* Names remembered at most; past it a view of a hostile bus starts over. */
 #define MAX_NAMES 65536
@@ -156,10 +157,13 @@ json_t *ctl_view_json(const struct ak_bus_frame *frame, const struct ctl_heard *
 
         ak_rfc3339_format(heard->received_us, true, time);
         json_object_set_new(out, "time", json_string(time));
+        json_t *body = message ? NULL : ctl_generic_json(frame->body, frame->body_len);
         if (message)
                 json_object_set_new(out, "message", message);
         else
                 json_object_set_new(out, "error", json_string(error));
+        if (body)
+                json_object_set_new(out, "body", body);
         return out;
 }
 
@@ -186,6 +190,15 @@ static void print_value(const json_t *value, FILE *out)
                 (void)json_dumpf(value, out, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT);
 }
 
+/* A key may be anybody's. */
+static void print_key(const char *key, FILE *out)
+{
+        json_t *text = json_string(key);
+
+        print_value(text, out);
+        json_decref(text);
+}
+
 static void print_column(const char *text, int width, FILE *out)
 {
         int n = 0;
@@ -205,16 +218,18 @@ static const char *state_of(const json_t *message)
         return "";
 }
 
-static void print_fields(json_t *message, FILE *out)
+static void print_fields(json_t *message, bool all, FILE *out)
 {
         const char *key, *separator = "";
         json_t *value;
 
         json_object_foreach(message, key, value)
         {
-                if (in_columns(key))
+                if (!all && in_columns(key))
                         continue;
-                (void)fprintf(out, "%s%s=", separator, key);
+                (void)fputs(separator, out);
+                print_key(key, out);
+                (void)fputc('=', out);
                 print_value(value, out);
                 separator = " ";
         }
@@ -268,18 +283,27 @@ static void show_message(struct ctl_view *v, json_t *message, FILE *out)
         print_column(pod_of(v, message), 20, out);
         print_painted(v, "\033[1m", text_of(message, "nic"), 6, out);
         print_painted(v, color_of_state(state_of(message)), state_of(message), 10, out);
-        print_fields(message, out);
+        print_fields(message, false, out);
 }
 
-static void show_unreadable(const struct ctl_view *v, const struct ak_bus_frame *frame, const char *error,
-                            FILE *out)
+/* Of a later version, or of a service that is not ours: what it is, and what is in it as far as it can be
+ * read. */
+static void show_unknown(const struct ctl_view *v, const struct ak_bus_frame *frame, const char *error,
+                         FILE *out)
 {
         json_t *topic = json_string(frame->topic);
+        json_t *body = ctl_generic_json(frame->body, frame->body_len);
 
         print_value(topic, out);
-        paint(v, "\033[31m", out);
-        (void)fprintf(out, " from=%s bytes=%zu error=\"%s\"", frame->publisher, frame->body_len, error);
-        paint(v, PLAIN, out);
+        (void)fprintf(out, " from=%s ", frame->publisher);
+        if (json_is_object(body)) {
+                print_fields(body, true, out);
+        } else {
+                paint(v, "\033[31m", out);
+                (void)fprintf(out, "bytes=%zu error=\"%s\"", frame->body_len, error);
+                paint(v, PLAIN, out);
+        }
+        json_decref(body);
         json_decref(topic);
 }
 
@@ -298,7 +322,7 @@ static void show_text(struct ctl_view *v, const struct ak_bus_frame *frame, cons
         if (message)
                 show_message(v, message, out);
         else
-                show_unreadable(v, frame, error, out);
+                show_unknown(v, frame, error, out);
         (void)fputc('\n', out);
         json_decref(message);
 }

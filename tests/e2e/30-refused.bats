@@ -22,6 +22,7 @@ setup() {
 }
 
 teardown() {
+  tell_capture
   assert_equal "$(kubectl get pod nginx-vm -o 'jsonpath={.metadata.generation} {.spec.nics}')" "$before"
   assert_equal "$(kubectl get ports -o name)" "$ports"
 }

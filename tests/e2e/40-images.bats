@@ -5,6 +5,7 @@
 load helpers
 
 teardown() {
+  tell_capture
   [[ ! ${server_pid:-} ]] || kill "$server_pid"
   delete_pods bad-image
 }

@@ -18,6 +18,7 @@ teardown_file() {
 }
 
 teardown() {
+  tell_capture
   local undo
   while read -r undo; do eval "$undo"; done < <(tac "$BATS_TEST_TMPDIR/undo" 2>/dev/null)
 }

@@ -7,6 +7,7 @@
 load helpers
 
 teardown() {
+  tell_capture
   delete_pods "$pod"
 }
 

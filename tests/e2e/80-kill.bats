@@ -34,6 +34,7 @@ setup() { recall; }
 
 # What a failed test left dead must not spoil the next.
 teardown() {
+  tell_capture
   [[ ${BATS_TEST_COMPLETED:-} ]] || up_again
 }
 

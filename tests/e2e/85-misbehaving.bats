@@ -27,6 +27,7 @@ teardown_file() {
 }
 
 teardown() {
+  tell_capture
   [[ ${BATS_TEST_COMPLETED:-} ]] || kubectl get pods,ports -o yaml >&2
 }
 

@@ -5,6 +5,16 @@
 load load-libraries
 
 EXAMPLES=$ROOT/examples
+TEST_BEGAN=$(date -u +%FT%TZ)
+
+# The bus of the whole run is recorded (setup_suite.bash). A test that fails says where; then the files are kept.
+tell_capture() {
+  [[ ! ${BATS_TEST_COMPLETED:-} && ! ${BATS_TEST_SKIPPED:-} ]] || return 0
+  touch "$CAPTURE.wanted"
+  echo "what was said on the bus: $BIN/alkaidctl show --since $TEST_BEGAN $CAPTURE" >&2
+}
+teardown() { tell_capture; } # whoever has a teardown of its own calls it there
+
 virsh_() { virsh -q -c "$(libvirt_uri)" "$@"; }
 libvirt_uri() { sed -n 's/^libvirt=//p' "$STATE/instance"; }
 

@@ -6,7 +6,7 @@
 setup_suite() {
   ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
   bats_require_minimum_version 1.7.0
-  export ROOT STATE NAME KUBECONFIG IMAGES BIN ALKAID_DEV_BUILD=no # ./dev test e2e has built
+  export ROOT STATE NAME KUBECONFIG IMAGES BIN CAPTURE RECORDER ALKAID_DEV_BUILD=no # ./dev test e2e has built
   STATE=$(mktemp -d /var/tmp/alkaid-e2e.XXXXXX)
   NAME=e2e-${STATE##*.}
   NAME=${NAME,,}
@@ -16,6 +16,27 @@ setup_suite() {
   # 3>&-: what outlives this function must not hold bats' descriptors.
   "$ROOT/dev" --state "$STATE" --name "$NAME" --libvirt private up >&2 3>&- 4>&-
   KUBECONFIG=$STATE/kubeconfig
+  record_bus
+}
+
+# The whole run, in files of bounded size; what becomes of them is for a test that fails to say (tell_capture).
+record_bus() {
+  CAPTURE=$ROOT/build/e2e/bus.akcap
+  mkdir -p "${CAPTURE%/*}"
+  rm -f "$CAPTURE"*
+  "$BIN/alkaidctl" record --max-size 32M --max-files 4 --bus-dir "$STATE/bus" --node-name "$NAME" "$CAPTURE" \
+    </dev/null >&2 3>&- 4>&- &
+  RECORDER=$!
+}
+
+keep_capture() {
+  kill "$RECORDER"
+  while kill -0 "$RECORDER" 2>/dev/null; do sleep 0.1; done
+  if [[ -e $CAPTURE.wanted ]]; then
+    echo "tests failed; what was said on the bus is kept: $(echo "${CAPTURE%/*}"/*)" >&2
+  else
+    rm -f "$CAPTURE"*
+  fi
 }
 
 # The image of the document, under the document's path; guests that misbehave, by what they do.
@@ -35,6 +56,7 @@ prepare_images() {
 teardown_suite() {
   local names code=0
   names=$(names_on_host)
+  keep_capture || code=1
   "$ROOT/dev" --state "$STATE" down --purge >&2 3>&- 4>&- || code=1
   [[ ! -e $STATE ]] || { echo "left: $STATE" >&2 && code=1; }
   nothing_named "$names" || code=1

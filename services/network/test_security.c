@@ -30,6 +30,7 @@
 static char state_root[] = "/tmp/alkaid-test-security-XXXXXX";
 
 #define NODE "test-security"
+static const char table[] = "alkaid-" NODE;
 
 /* Two guests of one subnet with leases: a is 10.0.1.11, b is 10.0.1.12. */
 struct pair {
@@ -271,6 +272,47 @@ static void a_tap_made_again_is_guarded_again(void **state)
         send_and_count(p, f, udp_frame(f, p->b_spec.mac, "10.0.1.11", 1000, 1000), FILTER_spoofed_mac);
 }
 
+struct by_port {
+        const char *tap;
+        uint64_t packets[FILTER_REASON_COUNT];
+};
+
+static void note_port(void *arg, const char *tap, enum filter_reason reason, uint64_t packets)
+{
+        struct by_port *b = arg;
+
+        if (strcmp(tap, b->tap) == 0)
+                b->packets[reason] = packets;
+}
+
+static void drops_are_counted_by_port(void **state)
+{
+        struct pair *p = *state;
+        struct net_name a = net_tap_name(p->a_spec.key.port_id), b = net_tap_name(p->b_spec.key.port_id);
+        struct by_port of_a = {.tap = a.s}, of_b = {.tap = b.s};
+        struct net_error error = {0};
+        uint8_t f[128];
+
+        send_and_count(p, f, udp_frame(f, p->b_spec.mac, "10.0.1.11", 1000, 1000), FILTER_spoofed_mac);
+        send_and_count(p, f, udp_frame(f, p->a_spec.mac, "10.0.1.11", 67, 68), FILTER_rogue_dhcp);
+        assert_int_equal(filter_count_by_port(p->filter, note_port, &of_a, &error), 0);
+        assert_int_equal(filter_count_by_port(p->filter, note_port, &of_b, &error), 0);
+        assert_int_equal(of_a.packets[FILTER_spoofed_mac], 3);
+        assert_int_equal(of_a.packets[FILTER_rogue_dhcp], 3);
+        assert_int_equal(of_b.packets[FILTER_spoofed_mac], 0);
+}
+
+static void a_table_that_was_removed_is_put_back_whole(void **state)
+{
+        struct pair *p = *state;
+        uint8_t f[128];
+
+        assert_int_equal(host_run(NULL, 0, RUN("nft", "delete", "table", "bridge", table)), 0);
+        prepare(p, &p->b_spec); /* the next call for any port */
+        send_and_count(p, f, udp_frame(f, p->a_spec.mac, "10.0.1.12", 1000, 1000), FILTER_spoofed_ip);
+        assert_true(guest_ping(p->a, "10.0.1.12"));
+}
+
 /* ------------------------------------------------------------------ security groups */
 
 /* b's rules, "a|b|c". */
@@ -440,6 +482,72 @@ static void rules_change_under_traffic(void **state)
         p->b_spec.rule_count = 0;
         prepare(p, &p->b_spec);
         assert_true(connects(p->a, p->b, "10.0.1.12", 4242));
+}
+
+/* How often the word occurs in what nftables has of the node. */
+static int in_table(const char *word)
+{
+        char text[65536] = "";
+        int n = 0;
+
+        assert_int_equal(host_run(text, sizeof(text), RUN("nft", "list", "table", "bridge", table)), 0);
+        for (const char *at = text; (at = strstr(at, word)); at += strlen(word))
+                n++;
+        return n;
+}
+
+static void what_an_earlier_process_made_is_changed_and_removed(void **state)
+{
+        struct pair *p = *state;
+        struct net_error error = {0};
+        AK_AUTOCLOSE int server = guest_listen(p->b, SOCK_STREAM, 80);
+
+        p->b_spec.egress_kbps = 80000;
+        restrict_b(p, "in tcp 80-80 0.0.0.0/0|" OUT);
+        AK_AUTOCLOSE int client = guest_connect(p->a, "10.0.1.12", 80, 2000);
+        assert_true(client >= 0);
+        assert_true(wait_readable(server, 1000));
+        AK_AUTOCLOSE int accepted = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+        vpc_backend_free(p->backend);
+        p->backend = make_backend();
+        prepare(p, &p->b_spec); /* the same: what has begun goes on */
+        assert_true(passes(client, accepted, 1000));
+        vpc_backend_free(p->backend);
+        p->backend = make_backend();
+        p->b_spec.egress_kbps = 0;
+        restrict_b(p, "in tcp 22-22 0.0.0.0/0|" OUT);
+        assert_false(passes(client, accepted, 500));
+        assert_int_equal(in_table("\tchain i-"), 1);
+        assert_int_equal(in_table("\tlimit l-"), 0);
+        vpc_backend_free(p->backend);
+        p->backend = make_backend();
+        guest_free(p->b);
+        p->b = NULL;
+        if (p->backend->ops->release(p->backend, &p->b_spec.key, &error) < 0)
+                fail_msg("%s", error.message);
+        assert_int_equal(in_table("10.0.1.12"), 0);
+        assert_int_equal(in_table(net_tap_name(p->b_spec.key.port_id).s), 0);
+        assert_int_equal(in_table("\tchain i-"), 0);
+        assert_true(guest_ping(p->a, "10.0.1.1"));
+}
+
+static void ports_share_the_chains_of_the_same_rules(void **state)
+{
+        struct pair *p = *state;
+
+        restrict_b(p, "in tcp 80-80 0.0.0.0/0|" OUT);
+        p->a_spec.restricted = true;
+        p->a_spec.rule_count = p->b_spec.rule_count;
+        memcpy(p->a_spec.rules, p->b_spec.rules, sizeof(p->a_spec.rules));
+        prepare(p, &p->a_spec);
+        assert_int_equal(in_table("\tchain i-"), 1);
+        assert_true(connects(p->a, p->b, "10.0.1.12", 80));
+        assert_true(connects(p->b, p->a, "10.0.1.11", 80));
+        assert_false(connects(p->b, p->a, "10.0.1.11", 81));
+        restrict_b(p, "in tcp 81-81 0.0.0.0/0|" OUT);
+        assert_int_equal(in_table("\tchain i-"), 2);
+        assert_true(connects(p->b, p->a, "10.0.1.11", 80));
+        assert_false(connects(p->a, p->b, "10.0.1.12", 80));
 }
 
 /* ------------------------------------------------------------------ IPv6 */
@@ -693,6 +801,10 @@ int main(int argc, char **argv)
             PAIR(rules_for_what_the_vm_begins),
             PAIR(restricted_guests_still_get_an_address),
             PAIR(rules_change_under_traffic),
+            PAIR(drops_are_counted_by_port),
+            PAIR(a_table_that_was_removed_is_put_back_whole),
+            PAIR(what_an_earlier_process_made_is_changed_and_removed),
+            PAIR(ports_share_the_chains_of_the_same_rules),
             PAIR(ipv6_by_router_advertisement),
             PAIR(bandwidth_is_capped_live),
             PAIR(source_nat_is_the_only_way_out),

@@ -2,22 +2,22 @@
 #include "services/network/backends/filter.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <nftables/libnftables.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/cleanup.h"
+#include "services/network/backends/filter_internal.h"
 #include "services/network/label.h"
-
-#define COMMAND_MAX 8192
 
 struct filter {
         pthread_mutex_t lock;
         struct nft_ctx *nft;
         char table[NET_NODE_MAX + 8]; /* alkaid-NODE */
-        bool ready;                   /* the table is known to stand */
+        bool ready;                   /* the table is known to stand, and state to be true of it */
+        struct filter_state state;
 };
 
 int filter_new(struct filter **out, const char *node)
@@ -43,161 +43,267 @@ struct filter *filter_free(struct filter *f)
                 return NULL;
         if (f->nft)
                 nft_ctx_free(f->nft);
+        filter_state_deinit(&f->state);
         pthread_mutex_destroy(&f->lock);
         free(f);
         return NULL;
 }
 
+/* ------------------------------------------------------------------ libnftables */
+
+static int no_memory(struct net_error *error)
+{
+        net_error_set(error, "FilterFailed", "out of memory");
+        return -ENOMEM;
+}
+
 /* Runs one transaction. The names in it are ours: hex digits, MACs, addresses, a validated node name. */
 static int run(struct filter *f, const char *commands, struct net_error *error)
 {
+        if (!commands)
+                return no_memory(error);
         if (nft_run_cmd_from_buffer(f->nft, commands) == 0)
                 return 0;
         const char *words = nft_ctx_get_error_buffer(f->nft);
         char first[300];
         snprintf(first, sizeof(first), "%.*s", (int)strcspn(words, "\n"), words);
         net_error_set(error, "FilterFailed",
-                      "nftables: %s (needs a kernel with nftables' bridge and netdev families; "
-                      "--anti-spoofing=false does "
+                      "nftables: %s (needs a kernel with nftables' bridge family; --anti-spoofing=false does "
                       "without)",
                       first);
         f->ready = false; /* someone may have removed the table */
         return -EIO;
 }
 
-#define FLOWS(name, address, rest, size, timeout)                                                            \
-        "add set netdev %1$s " name " { typeof meta mark . " address " saddr . " rest                        \
-        " ; flags dynamic,timeout ; size " size " ; timeout " timeout " ; }\n"
+/* The answer to a list command; NULL: there is none. */
+static json_t *list(struct filter *f, const char *command)
+{
+        nft_ctx_output_set_flags(f->nft, NFT_CTX_OUTPUT_JSON);
+        int r = nft_run_cmd_from_buffer(f->nft, command);
+        nft_ctx_output_set_flags(f->nft, 0);
+        return r == 0 ? json_loads(nft_ctx_get_output_buffer(f->nft), 0, NULL) : NULL;
+}
 
-#define CONSTANT(type, name, elements)                                                                       \
-        "add set netdev %1$s " name " { type " type " ; }\nadd element netdev %1$s " name " { " elements     \
-        " }\n"
+/* The elements of {"nftables": […, {KIND: {"name": NAME, "elem": […]}}]}: an array, empty where there are
+ * none. */
+static json_t *elements_of(const json_t *answer, const char *kind)
+{
+        json_t *item;
+        size_t i;
 
-/* The chains' rules are replaced, elements stay: so it is right for a fresh table and for an adopted one. */
+        json_array_foreach(json_object_get(answer, "nftables"), i, item)
+        {
+                const json_t *set = json_object_get(item, kind);
+
+                if (set) {
+                        json_t *elements = json_object_get(set, "elem");
+
+                        return elements ? json_incref(elements) : json_array();
+                }
+        }
+        return NULL;
+}
+
+static json_t *list_elements(void *arg, const char *kind, const char *name)
+{
+        struct filter *f = arg;
+        char command[NET_NODE_MAX + 64];
+
+        snprintf(command, sizeof(command), "list %s bridge %s %s", kind, f->table, name);
+        json_auto_t *answer = list(f, command);
+        return elements_of(answer, kind);
+}
+
+/* ------------------------------------------------------------------ the table */
+
 static int make_table(struct filter *f, struct net_error *error)
 {
-        char c[COMMAND_MAX];
+        AK_AUTOFREE char *commands = filter_table_commands(f->table);
 
-#define COUNTER(name, doc) "add counter netdev %1$s " #name "\n"
-        snprintf(
-            c, sizeof(c),
-            "add table netdev %1$s\n" FILTER_REASONS(COUNTER)
-                FLOWS("f4", "ip", "meta l4proto . th sport . th dport", "262144", "5m")
-                    FLOWS("f6", "ip6", "meta l4proto . th sport . th dport", "262144", "5m") FLOWS(
-                        "i4", "ip", "icmp id", "65536", "30s") FLOWS("i6", "ip6", "icmpv6 id", "65536", "30s")
-                        CONSTANT("inet_proto", "with_ports", "tcp, udp") CONSTANT("icmp_type", "echo4",
-                                                                                  "echo-request, echo-reply")
-                            CONSTANT("icmpv6_type", "echo6", "echo-request, echo-reply")
-                                CONSTANT("icmp_type", "errors4",
-                                         "destination-unreachable, time-exceeded, parameter-problem")
-                                    CONSTANT("icmpv6_type", "errors6",
-                                             "destination-unreachable, packet-too-big, time-exceeded, "
-                                             "parameter-problem")
-                                        CONSTANT("icmpv6_type", "nd_router", "nd-router-advert, nd-redirect")
-                                            CONSTANT("icmpv6_type", "nd_guest",
-                                                     "nd-neighbor-solicit, nd-neighbor-advert, "
-                                                     "nd-router-solicit, mld-listener-report, "
-                                                     "mld2-listener-report")
-                                                CONSTANT("icmpv6_type", "nd_to_guest",
-                                                         "nd-neighbor-solicit, nd-neighbor-advert, "
-                                                         "nd-router-advert, nd-redirect, "
-                                                         "mld-listener-query") "add table bridge %1$s\n"
-                                                                               "add set bridge %1$s legs "
-                                                                               "{ type ifname; }\n"
-                                                                               "add chain bridge %1$s "
-                                                                               "host { type filter hook "
-                                                                               "input priority -300; }\n"
-                                                                               "flush chain bridge %1$s "
-                                                                               "host\n"
-                                                                               "add rule bridge %1$s host "
-                                                                               "iifname @legs drop\n",
-            f->table);
-#undef COUNTER
-        int r = run(f, c, error);
+        return run(f, commands, error);
+}
+
+static int load(struct filter *f, struct net_error *error)
+{
+        filter_state_deinit(&f->state);
+        int r = filter_state_load(&f->state, list_elements, f);
+        if (r < 0) {
+                filter_state_deinit(&f->state);
+                net_error_set(error, "FilterFailed", "cannot read table bridge %s: %s", f->table,
+                              strerror(-r));
+        }
+        return r;
+}
+
+/* Of a table that was tampered with: puts back what we know; where that fails, what stands is what we know.
+ */
+static int restore(struct filter *f, struct net_error *error)
+{
+        AK_AUTOFREE char *commands = filter_restore_commands(f->table, &f->state);
+        struct net_error ignored;
+
+        return run(f, commands, &ignored) == 0 ? 0 : load(f, error);
+}
+
+static int ensure_table(struct filter *f, bool known, struct net_error *error)
+{
+        int r = make_table(f, error);
+
+        if (r == 0)
+                r = known ? restore(f, error) : load(f, error);
         f->ready = r == 0;
         return r;
 }
 
-/* Makes the table where need be, then runs; once more where the table turns out to have vanished. */
-static int run_in_table(struct filter *f, const char *commands, struct net_error *error)
-{
-        bool fresh = !f->ready;
-        int r = fresh ? make_table(f, error) : 0;
+/* ------------------------------------------------------------------ ports */
 
+/* Rules by their text: those that another port has, or new ones. */
+static int find_rules(struct filter *f, const struct net_port_spec *spec, struct filter_rules **out)
+{
+        char hash[FILTER_HASH_SIZE];
+
+        filter_rules_hash(spec, hash);
+        struct filter_rules *r = filter_state_rules(&f->state, hash);
+        if (!r) {
+                r = calloc(1, sizeof(*r));
+                if (!r)
+                        return -ENOMEM;
+                memcpy(r->hash, hash, sizeof(hash));
+                r->id = filter_state_draw(&f->state);
+                r->commands = filter_rules_commands(f->table, hash, spec);
+                if (!r->commands || filter_state_put_rules(&f->state, r) < 0) {
+                        filter_rules_free(r);
+                        return -ENOMEM;
+                }
+        }
+        if (!r->commands) /* made by an earlier process */
+                r->commands = filter_rules_commands(f->table, hash, spec);
+        *out = r;
+        return r->commands ? 0 : -ENOMEM;
+}
+
+static struct filter_port *make_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
+                                     const struct filter_port *old)
+{
+        struct filter_port *p = calloc(1, sizeof(*p));
+
+        if (!p)
+                return NULL;
+        snprintf(p->tap, sizeof(p->tap), "%s", tap);
+        p->egress_kbps = spec->egress_kbps;
+        if (spec->restricted && find_rules(f, spec, &p->rules) < 0)
+                return filter_port_free(p);
+        p->mark = old && old->rules == p->rules ? old->mark : filter_state_draw(&f->state);
+        p->elements = filter_port_elements(p, spec);
+        return p->elements ? p : filter_port_free(p);
+}
+
+/* Drops the rules if nobody has them. */
+static void forget_rules(struct filter *f, struct filter_rules *r)
+{
+        if (r && r->refs == 0)
+                filter_state_drop_rules(&f->state, r);
+}
+
+/* Turns what `tap` has into `p`, which may be NULL. Takes p. */
+static int change(struct filter *f, const char *tap, struct filter_port *p, struct net_error *error)
+{
+        struct filter_port *old = filter_state_port(&f->state, tap);
+        struct filter_rules *was = old ? old->rules : NULL, *is = p ? p->rules : NULL;
+        AK_AUTOFREE char *commands =
+            filter_change_commands(f->table, old, p, is && is->refs == 0, was && was != is && was->refs == 1);
+        int r = run(f, commands, error);
+
+        if (r == 0 && p && filter_state_put(&f->state, p) < 0) {
+                f->ready = false; /* read it anew */
+                r = no_memory(error);
+        }
+        if (r < 0) {
+                forget_rules(f, is);
+                filter_port_free(p);
+                return r;
+        }
+        if (!p)
+                filter_state_drop(&f->state, tap);
+        if (is)
+                is->refs++;
+        if (was)
+                was->refs--;
+        forget_rules(f, was);
+        return 0;
+}
+
+/* spec NULL: the port has nothing. */
+static int try_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
+                    struct net_error *error)
+{
+        struct filter_port *p = spec ? make_port(f, tap, spec, filter_state_port(&f->state, tap)) : NULL;
+
+        return spec && !p ? no_memory(error) : change(f, tap, p, error);
+}
+
+/* Once more where the table turns out to have been tampered with. */
+static int set_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
+                    struct net_error *error)
+{
+        pthread_mutex_lock(&f->lock);
+        bool fresh = !f->ready;
+        int r = fresh ? ensure_table(f, f->state.port_count > 0, error) : 0;
         if (r == 0)
-                r = run(f, commands, error);
-        if (r < 0 && !fresh && (r = make_table(f, error)) == 0)
-                r = run(f, commands, error);
+                r = try_port(f, tap, spec, error);
+        if (r < 0 && !fresh && (r = ensure_table(f, true, error)) == 0)
+                r = try_port(f, tap, spec, error);
+        pthread_mutex_unlock(&f->lock);
         return r;
 }
 
 int filter_set_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
                     struct net_error *error)
 {
-        AK_AUTOFREE char *commands = filter_port_commands(f->table, tap, spec);
-
-        if (!commands) {
-                net_error_set(error, "FilterFailed", "out of memory");
-                return -ENOMEM;
-        }
-        pthread_mutex_lock(&f->lock);
-        int r = run_in_table(f, commands, error);
-        pthread_mutex_unlock(&f->lock);
-        return r;
+        return set_port(f, tap, spec, error);
 }
 
-static void leg_commands(const struct filter *f, const char *leg, char out[256])
-{
-        snprintf(out, 256,
-                 "add element bridge %1$s legs { \"%2$s\" }\n"
-                 "delete element bridge %1$s legs { \"%2$s\" }\n",
-                 f->table, leg);
-}
-
-/* "add" before "delete" makes a delete of what is not there no error, in one transaction. */
 int filter_clear_port(struct filter *f, const char *tap, struct net_error *error)
 {
-        char c[COMMAND_MAX], legs[256];
+        return set_port(f, tap, NULL, error);
+}
 
-        leg_commands(f, tap, legs);
-        snprintf(c, sizeof(c),
-                 "add chain netdev %1$s p-%2$s { type filter hook ingress device \"%2$s\" priority 0 ; }\n"
-                 "flush chain netdev %1$s p-%2$s\n"
-                 "delete chain netdev %1$s p-%2$s\n"
-                 "add chain netdev %1$s t-%2$s { type filter hook egress device \"%2$s\" priority 0 ; }\n"
-                 "flush chain netdev %1$s t-%2$s\n"
-                 "delete chain netdev %1$s t-%2$s\n"
-                 "%3$s",
-                 f->table, tap, legs);
+/* ------------------------------------------------------------------ legs */
+
+static int run_in_table(struct filter *f, const char *commands, struct net_error *error)
+{
         pthread_mutex_lock(&f->lock);
-        int r = run_in_table(f, c, error);
-        if (r < 0) /* without the tap: older kernels have taken its chains along, and make none for it */
-                r = run_in_table(f, legs, error);
+        bool fresh = !f->ready;
+        int r = fresh ? ensure_table(f, f->state.port_count > 0, error) : 0;
+        if (r == 0)
+                r = run(f, commands, error);
+        if (r < 0 && !fresh && (r = ensure_table(f, true, error)) == 0)
+                r = run(f, commands, error);
         pthread_mutex_unlock(&f->lock);
         return r;
 }
 
 int filter_set_leg(struct filter *f, const char *leg, struct net_error *error)
 {
-        char c[COMMAND_MAX];
+        char c[256];
 
         snprintf(c, sizeof(c), "add element bridge %s legs { \"%s\" }\n", f->table, leg);
-        pthread_mutex_lock(&f->lock);
-        int r = run_in_table(f, c, error);
-        pthread_mutex_unlock(&f->lock);
-        return r;
+        return run_in_table(f, c, error);
 }
 
+/* "add" before "delete" makes a delete of what is not there no error, in one transaction. */
 int filter_clear_leg(struct filter *f, const char *leg, struct net_error *error)
 {
         char c[256];
 
-        leg_commands(f, leg, c);
-        pthread_mutex_lock(&f->lock);
-        int r = run_in_table(f, c, error);
-        pthread_mutex_unlock(&f->lock);
-        return r;
+        snprintf(c, sizeof(c),
+                 "add element bridge %1$s legs { \"%2$s\" }\n"
+                 "delete element bridge %1$s legs { \"%2$s\" }\n",
+                 f->table, leg);
+        return run_in_table(f, c, error);
 }
+
+/* ------------------------------------------------------------------ counters */
 
 static const char *const reason_names[] = {
 #define NAME(name, doc) #name,
@@ -205,16 +311,20 @@ static const char *const reason_names[] = {
 #undef NAME
 };
 
-/* {"nftables": [{"counter": {"name": …, "packets": …}}, …]} */
-static int read_counters(const char *text, uint64_t packets[FILTER_REASON_COUNT])
+const char *filter_reason_name(enum filter_reason reason)
 {
-        json_auto_t *json = json_loads(text, 0, NULL);
+        return reason_names[reason];
+}
+
+/* {"nftables": [{"counter": {"name": …, "packets": …}}, …]} */
+static int read_counters(const json_t *answer, uint64_t packets[FILTER_REASON_COUNT])
+{
         json_t *item;
         size_t i;
 
-        if (!json_is_object(json))
-                return -EBADMSG;
-        json_array_foreach(json_object_get(json, "nftables"), i, item)
+        if (!json_is_object(answer))
+                return -EIO;
+        json_array_foreach(json_object_get(answer, "nftables"), i, item)
         {
                 const json_t *counter = json_object_get(item, "counter");
                 const char *name = json_string_value(json_object_get(counter, "name"));
@@ -227,36 +337,69 @@ static int read_counters(const char *text, uint64_t packets[FILTER_REASON_COUNT]
         return 0;
 }
 
+static int cannot_count(const struct filter *f, struct net_error *error)
+{
+        net_error_set(error, "FilterFailed", "cannot read the counters of table bridge %s", f->table);
+        return -EIO;
+}
+
 int filter_count(struct filter *f, uint64_t packets[FILTER_REASON_COUNT], struct net_error *error)
 {
         char c[NET_NODE_MAX + 64];
 
         memset(packets, 0, FILTER_REASON_COUNT * sizeof(*packets));
-        snprintf(c, sizeof(c), "list counters table netdev %s", f->table);
+        snprintf(c, sizeof(c), "list counters table bridge %s", f->table);
         pthread_mutex_lock(&f->lock);
-        int r = f->ready ? 0 : make_table(f, error);
-        if (r == 0) {
-                nft_ctx_output_set_flags(f->nft, NFT_CTX_OUTPUT_JSON);
-                r = run(f, c, error);
-                nft_ctx_output_set_flags(f->nft, 0);
-        }
-        if (r == 0)
-                r = read_counters(nft_ctx_get_output_buffer(f->nft), packets);
+        json_auto_t *answer = list(f, c);
         pthread_mutex_unlock(&f->lock);
-        return r;
+        return read_counters(answer, packets) < 0 ? cannot_count(f, error) : 0;
+}
+
+/* {"elem": {"val": TAP, …, "counter": {"packets": …}}} */
+static uint64_t packets_of(const json_t *element, const char **tap)
+{
+        const json_t *e = json_object_get(element, "elem");
+
+        *tap = json_string_value(json_object_get(e, "val"));
+        return (uint64_t)json_integer_value(json_object_get(json_object_get(e, "counter"), "packets"));
+}
+
+int filter_count_by_port(struct filter *f,
+                         void (*fn)(void *arg, const char *tap, enum filter_reason reason, uint64_t packets),
+                         void *arg, struct net_error *error)
+{
+        for (size_t n = 0; n < FILTER_REASON_COUNT; n++) {
+                char name[48];
+                const char *tap;
+                size_t i;
+                json_t *element;
+
+                snprintf(name, sizeof(name), "by_%s", reason_names[n]);
+                pthread_mutex_lock(&f->lock);
+                json_auto_t *elements = list_elements(f, "set", name);
+                pthread_mutex_unlock(&f->lock);
+                if (!elements)
+                        return cannot_count(f, error);
+                json_array_foreach(elements, i, element)
+                {
+                        uint64_t packets = packets_of(element, &tap);
+
+                        if (tap && packets > 0)
+                                fn(arg, tap, (enum filter_reason)n, packets);
+                }
+        }
+        return 0;
 }
 
 int filter_teardown(struct filter *f, struct net_error *error)
 {
-        char c[COMMAND_MAX];
+        char c[2 * NET_NODE_MAX + 64];
 
-        snprintf(c, sizeof(c),
-                 "add table bridge %1$s\ndelete table bridge %1$s\nadd table netdev %1$s\ndelete table "
-                 "netdev %1$s\n",
-                 f->table);
+        snprintf(c, sizeof(c), "add table bridge %1$s\ndelete table bridge %1$s\n", f->table);
         pthread_mutex_lock(&f->lock);
         int r = run(f, c, error);
         f->ready = false;
+        filter_state_deinit(&f->state);
         pthread_mutex_unlock(&f->lock);
         return r;
 }

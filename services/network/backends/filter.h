@@ -3,32 +3,34 @@
  * What may leave a VM and what may reach it.
  *
  * From a VM: only frames of its own MAC and addresses; no DHCP server, no router advertisement, no IPv6 for a
- * port without. What is dropped is counted by reason. To and from a VM with security groups: what the rules
- * let begin, and what belongs to it. And nothing from a VM or a gateway leg reaches the host itself, which
- * answers ARP for any of its addresses on any of its links.
+ * port without. What is dropped is counted by reason, for the node and for each port. To and from a VM with
+ * security groups: what the rules let begin, and what belongs to it. And nothing from a VM or a gateway leg
+ * reaches the host itself, which answers ARP for any of its addresses on any of its links.
  *
- * Two nftables tables per node, both named alkaid-NODE. Of the bridge family:
+ * One nftables table of the bridge family per node, alkaid-NODE, with chains that are the same for every port
+ * (filter_table.c) and look up what is a port's own in sets and maps:
  *
- *   set legs { type ifname }    taps and veth legs
- *   chain host (input)          iifname @legs drop
+ *   marks { tap : mark }               every port's; the mark stands for the port in all that follows
+ *   macs own4 own6 nd6 six caps        { mark . MAC }, { mark . address }, …: what the VM may say
+ *   plain4 { tap . MAC . address }     of ports without groups and cap: nearly all frames need no more than
+ * that restricted guarded rulesets        ports with security groups, and by which rules rules_in rules_out {
+ * id : chain }  chains i-HASH, o-HASH: the rules, shared by all ports that have the same f4 f6 i4 i6 flows
+ * that a rule let begin, with timeouts counter spoofed_mac …, set by_…    what was dropped, by reason
+ * (FILTER_REASONS) legs { tap, leg }                  what does not reach the host
  *
- * and of the netdev family, whose chains hang on one device each:
- *
- *   chain p-TAP (ingress)       what the VM sends
- *   chain t-TAP (egress)        what it gets; only of a restricted port
- *   set f4 f6 i4 i6             flows of restricted ports, with timeouts
- *   counter spoofed_mac …       one per reason (FILTER_REASONS)
- *
- * Why not chains that a map leads to: for each element that leads to a chain the kernel walks all of them
- * anew, so that the 500th port took three times as long as the first. Here no chain knows another.
+ * So a port is a handful of elements, whose cost does not depend on how many ports there are. Why not a chain
+ * for each port: libnftables reads the list of all chains before each transaction, and for each element that
+ * leads to a chain the kernel walks all of them anew; the 500th port took ten times as long as the first.
  *
  * Stateful without conntrack, which bridges have in few kernels and which knows nothing of VPCs whose
  * addresses overlap: the frame that a rule lets begin notes (mark, peer, protocol, the VM's port, the peer's
- * port) in a set, and whatever bears a noted key passes, either way, and renews it. The mark names port and
- * rules: with other rules a port has another mark, so what was begun under the old ones ends at once, unless
- * the new ones let it begin, too.
+ * port) in a set, and whatever bears a noted key passes, either way, and renews it. With other rules a port
+ * gets another mark, so what was begun under the old ones ends at once, unless the new ones let it begin,
+ * too. Marks are drawn by chance and never two ports': nobody can choose rules so that flows are taken for
+ * another's.
  *
- * A port's chains are replaced in one transaction. Thread-safe.
+ * What a port's elements are is remembered, and read from the kernel once after a start; a port is changed in
+ * one transaction. Where the table was tampered with, everything remembered is put back. Thread-safe.
  */
 #pragma once
 
@@ -66,8 +68,10 @@ int filter_set_leg(struct filter *f, const char *leg, struct net_error *error);
 int filter_clear_leg(struct filter *f, const char *leg, struct net_error *error);
 /* Packets dropped since the table was made, by enum filter_reason. */
 int filter_count(struct filter *f, uint64_t packets[FILTER_REASON_COUNT], struct net_error *error);
+/* Packets dropped by port and reason since the port last was silent for a day; calls fn where it is not 0. */
+int filter_count_by_port(struct filter *f,
+                         void (*fn)(void *arg, const char *tap, enum filter_reason reason, uint64_t packets),
+                         void *arg, struct net_error *error);
+const char *filter_reason_name(enum filter_reason reason);
 /* Removes the table. 0 as well when there is none. */
 int filter_teardown(struct filter *f, struct net_error *error);
-
-/* filter_port.c: the commands that set a port's chains. Free with free(); NULL when out of memory. */
-char *filter_port_commands(const char *table, const char *tap, const struct net_port_spec *spec);

@@ -150,6 +150,16 @@ static void said(struct watcher_metrics *m, struct wish *wish, const struct ak_n
         ak_telemetry_step(m->telemetry, &step);
 }
 
+static struct wish *note_trace(struct watcher_metrics *m, const char *key, const char *trace)
+{
+        struct wish *wish = wish_of(m, key);
+
+        if (wish)
+                (void)snprintf(wish->trace, sizeof(wish->trace), "%s", trace);
+        return wish;
+}
+
+/* The pod's status is told of in the trace of its last wish, whatever that was for. */
 void watcher_metrics_wish(struct watcher_metrics *m, const struct ak_message *message, const char *trace,
                           uint64_t event_us, uint64_t now_us)
 {
@@ -157,12 +167,11 @@ void watcher_metrics_wish(struct watcher_metrics *m, const struct ak_message *me
         struct wish *wish;
 
         ak_message_topic(message, topic);
-        wish = wish_of(m, key_of(topic));
-        if (!wish)
+        wish = note_trace(m, key_of(topic), trace);
+        if (!wish || message->type != ak_message_nic_diff)
                 return;
-        (void)snprintf(wish->trace, sizeof(wish->trace), "%s", trace);
-        if (message->type == ak_message_nic_diff)
-                said(m, wish, &message->nic_diff, event_us, now_us);
+        (void)note_trace(m, message->nic_diff.pod_uid, trace);
+        said(m, wish, &message->nic_diff, event_us, now_us);
 }
 
 /* ------------------------------------------------------------------ answers */

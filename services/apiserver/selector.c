@@ -23,8 +23,9 @@ enum operator{ OP_IN, OP_NOT_IN, OP_EXISTS, OP_NOT_EXISTS };
 struct requirement {
         char *key;
         enum operator op;
-        json_t *values; /* {"value": true} */
-        bool field;     /* key is a path, else a label */
+        json_t *values;   /* {"value": true} */
+        const char *only; /* the value, where there is but one */
+        bool field;       /* key is a path, else a label */
 };
 
 struct api_selector {
@@ -234,6 +235,10 @@ int api_selector_new(struct api_selector **out, const struct api_kind *kind, con
                 r = parse(s, kind, &f);
         if (r < 0)
                 return r;
+        for (size_t i = 0; i < s->count; i++) {
+                if (json_object_size(s->items[i].values) == 1)
+                        s->items[i].only = json_object_iter_key(json_object_iter(s->items[i].values));
+        }
         *out = AK_STEAL(s);
         return 0;
 }
@@ -333,6 +338,11 @@ static const char *image_label(const struct api_kind *kind, const struct api_ima
 
 /* ---- what is asked of it ---- */
 
+static bool listed(const struct requirement *q, const char *value)
+{
+        return q->only ? strcmp(q->only, value) == 0 : json_object_get(q->values, value) != NULL;
+}
+
 /* NULL: the label is not there. */
 static bool satisfied(const struct requirement *q, const char *value)
 {
@@ -340,9 +350,9 @@ static bool satisfied(const struct requirement *q, const char *value)
                 return q->op == OP_NOT_IN || q->op == OP_NOT_EXISTS;
         switch (q->op) {
         case OP_IN:
-                return json_object_get(q->values, value) != NULL;
+                return listed(q, value);
         case OP_NOT_IN:
-                return json_object_get(q->values, value) == NULL;
+                return !listed(q, value);
         case OP_EXISTS:
                 return true;
         default:
@@ -355,9 +365,8 @@ const char *api_selector_value(const struct api_selector *s, const char *path)
         for (size_t i = 0; s && i < s->count; i++) {
                 const struct requirement *r = &s->items[i];
 
-                if (r->field && r->op == OP_IN && strcmp(r->key, path) == 0 &&
-                    json_object_size(r->values) == 1)
-                        return json_object_iter_key(json_object_iter(r->values));
+                if (r->field && r->op == OP_IN && r->only && strcmp(r->key, path) == 0)
+                        return r->only;
         }
         return NULL;
 }

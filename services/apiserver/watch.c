@@ -44,6 +44,7 @@ struct api_hub {
         uint64_t bookmark_us;
         uint64_t oldest; /* resourceVersion just before the first event held */
         uint64_t newest;
+        uint64_t due_us; /* no watcher's time is before; UINT64_MAX = none has one */
         struct api_watcher *watchers;
         size_t watcher_count;
 };
@@ -58,6 +59,7 @@ int api_hub_new(struct api_hub **out, const struct api_hub_config *config)
         hub->max_bytes = config->history_bytes ? config->history_bytes : DEFAULT_HISTORY_BYTES;
         hub->bookmark_us = config->bookmark_us ? config->bookmark_us : DEFAULT_BOOKMARK_US;
         hub->oldest = hub->newest = config->resource_version;
+        hub->due_us = UINT64_MAX;
         hub->ring = calloc(hub->size, sizeof(struct api_event *));
         if (!hub->ring) {
                 free(hub);
@@ -166,24 +168,35 @@ void api_hub_publish(struct api_hub *hub, size_t count)
         }
 }
 
+/* When the watcher has something to say though nothing happens. */
+static uint64_t due_of(const struct api_watcher *w)
+{
+        uint64_t due = w->bookmarks ? w->bookmark_due_us : UINT64_MAX;
+
+        return w->deadline_us && w->deadline_us < due ? w->deadline_us : due;
+}
+
+static void note_due(struct api_hub *hub, uint64_t due_us)
+{
+        if (due_us < hub->due_us)
+                hub->due_us = due_us;
+}
+
 void api_hub_tick(struct api_hub *hub, uint64_t now_us, uint64_t *next_us)
 {
         struct api_watcher *next;
 
-        *next_us = 0;
-        for (struct api_watcher *w = hub->watchers; w; w = next) {
-                uint64_t due = w->bookmarks ? w->bookmark_due_us : 0;
-
-                next = w->next;
-                if (w->deadline_us && (!due || w->deadline_us < due))
-                        due = w->deadline_us;
-                if (!due)
-                        continue;
-                if (due <= now_us)
-                        wake(w);
-                else if (!*next_us || due < *next_us)
-                        *next_us = due;
+        if (now_us >= hub->due_us) {
+                hub->due_us = UINT64_MAX;
+                for (struct api_watcher *w = hub->watchers; w; w = next) {
+                        next = w->next;
+                        if (due_of(w) <= now_us)
+                                wake(w);
+                        else
+                                note_due(hub, due_of(w));
+                }
         }
+        *next_us = hub->due_us == UINT64_MAX ? 0 : hub->due_us;
 }
 
 void api_hub_stop(struct api_hub *hub)
@@ -275,6 +288,7 @@ int api_watcher_new(struct api_watcher **out, struct api_hub *hub, const struct 
         }
         w->initial = options->initial;
         w->initial_count = options->initial_count;
+        note_due(hub, due_of(w));
         w->next = hub->watchers;
         if (w->next)
                 w->next->prev = w;
@@ -432,6 +446,7 @@ static bool next_line(struct api_watcher *w, uint64_t now_us, uint64_t real_us)
                 return send_event(w, type, real_us);
         if (w->bookmarks && w->bookmark_due_us <= now_us) {
                 w->bookmark_due_us = now_us + w->hub->bookmark_us;
+                note_due(w->hub, w->bookmark_due_us);
                 return send_bookmark(w, false, real_us);
         }
         return false;

@@ -302,7 +302,7 @@ static bool round_trip(struct bench *b)
         }
         b->seen = b->finished = 0;
         b->next = NULL;
-        c->pod = b->own_pods ? (unsigned int)(c->turn * 7919 % b->watching) : 0;
+        c->pod = b->own_pods && b->watching > 0 ? (unsigned int)(c->turn * 7919 % b->watching) : 0;
         (void)snprintf(b->mark, sizeof(b->mark), "\"n\":\"%u-%u-", c->pod, c->turn + 1);
         b->mark_us = ak_clock_monotonic_us();
         send_patch(c);

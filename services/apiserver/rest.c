@@ -501,6 +501,32 @@ static int route_collection(const struct route *route)
         return 0;
 }
 
+/* What stock kubectl asks of a pod that is a VM, in vain: what to do instead. */
+static int not_served(const struct route *route, const char *subresource)
+{
+        static const struct {
+                const char *name, *instead;
+        } known[] = {
+            {"exec", "a VM runs no commands from outside: use its console (kubectl attach -it), or ssh to "
+                     "its address"},
+            {"portforward", "connect to an address of the VM itself (kubectl get pods -o wide)"},
+            {"proxy", "connect to an address of the VM itself (kubectl get pods -o wide)"},
+            {"scale", "a pod is one VM: create further pods"},
+            {"resize", "a VM keeps the cpu and memory that it was made with: create another pod"},
+            {"ephemeralcontainers", "a VM has no containers: use its console (kubectl attach -it)"},
+            {"eviction", "delete the pod"},
+        };
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(known); i++) {
+                if (!is(route->r->api.kind->plural, "pods") || !is(known[i].name, subresource))
+                        continue;
+                rest_error_set(route->error, 404, "NotFound", "pods/%s is not served: %s", subresource,
+                               known[i].instead);
+                return -EINVAL;
+        }
+        return not_found(route->error);
+}
+
 static int route_object(const struct route *route, const char *subresource)
 {
         struct api_request *api = &route->r->api;
@@ -510,7 +536,7 @@ static int route_object(const struct route *route, const char *subresource)
         if (!subresource)
                 return choose_verb(route, SHAPE_OBJECT);
         if (!subresource_served(api->kind, subresource))
-                return not_found(route->error);
+                return not_served(route, subresource);
         api->subresource = subresource;
         if (is(subresource, "attach"))
                 return route_connect(route, REST_ATTACH);

@@ -261,3 +261,93 @@ check_logs() {
   wait_until 10 gone "$pid"
 }
 @test "logs: by lines, times and bytes, and followed" { each_kubectl check_logs; }
+
+check_not_served() {
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  do_it PATCH "$PODS/vm/status" '{"status":{"phase":"Running"}}' application/merge-patch+json
+  run -1 "$kubectl" exec vm -- ls
+  assert_output --partial 'pods/exec is not served: a VM runs no commands from outside: use its console'
+  run -1 "$kubectl" cp /etc/hosts vm:/tmp/hosts
+  assert_output --partial 'pods/exec is not served'
+  run -1 "$kubectl" port-forward vm :80
+  assert_output --partial 'pods/portforward is not served: connect to an address of the VM itself'
+  run -1 "$kubectl" scale --replicas=2 pod/vm
+  assert_output --partial 'pods/scale is not served: a pod is one VM'
+  run -1 "$kubectl" create configmap c --from-literal=a=b
+  assert_output --regexp 'could not find the requested resource|no matches for kind "ConfigMap"'
+}
+@test "what is not served says what to do instead" { each_kubectl check_not_served; }
+
+check_edits() {
+  "$kubectl" apply -f - <<<"$(pod eth0)"
+  printf '#!/bin/sh\nsed -i "/^metadata:/a\\  labels: {by: edit}" "$1"\n' >"$BATS_TEST_TMPDIR/editor"
+  chmod +x "$BATS_TEST_TMPDIR/editor"
+  EDITOR=$BATS_TEST_TMPDIR/editor run -0 timeout 30 "$kubectl" edit pod vm
+  assert_output --partial 'pod/vm edited'
+  run -0 "$kubectl" label pod vm by=label --overwrite
+  run -1 "$kubectl" label pod vm by=again
+  assert_output --partial "'by' already has a value (label)"
+  run -0 "$kubectl" annotate pod vm note=well
+  run -0 "$kubectl" get pod vm -L by --no-headers
+  assert_output --regexp '^vm .* label$'
+  run -0 "$kubectl" create --dry-run=client -o name -f - <<<"$(pod eth0)"
+  assert_output pod/vm
+  run -0 "$kubectl" get --raw /metrics
+  assert_line --regexp '^alkaid_http_connections'
+  run -0 "$kubectl" delete pods --all --dry-run=server
+  assert_output 'pod "vm" deleted (server dry run)'
+  run -0 "$kubectl" get pods --chunk-size=1 -A -o name
+  assert_output pod/vm
+  run -0 "$kubectl" delete pods -l by=label --grace-period=0 --force
+  run -0 "$kubectl" get pods -o name
+  refute_output --partial pod/vm
+}
+@test "edit, label, annotate, delete by label" { each_kubectl check_edits; }
+
+@test "apply --validate: strict refuses, warn warns, ignore is silent" {
+  local bad
+  bad=$(pod eth0 | sed 's/^  vpc:/  bogus: 1\n&/')
+  run -1 kubectl apply --validate=strict -f - <<<"$bad"
+  assert_output --partial 'unknown field "spec.bogus"'
+  run -0 kubectl apply --validate=warn --dry-run=server -f - <<<"$bad"
+  assert_line 'Warning: unknown field "spec.bogus"'
+  run -0 kubectl apply --validate=ignore --dry-run=server -f - <<<"$bad"
+  refute_output --partial bogus
+}
+
+@test "who one is and what one may" {
+  run -0 kubectl auth whoami -o 'jsonpath={.status.userInfo.username}'
+  assert_output admin
+  run -0 kubectl auth can-i --list
+  assert_line --regexp '^\*\.\* .*\[\*\]'
+}
+
+# kubectl leaves the terminal as it was, whether it detaches by itself or is ended.
+@test "attach: the terminal is as before, several readers, the VM is left alone" {
+  kubectl apply -f - <<<"$(pod eth0)"
+  mkfifo "$BATS_TEST_TMPDIR/keys"
+  cat >"$BATS_TEST_TMPDIR/session" <<'SESSION'
+stty -a >before
+kubectl attach -it vm
+stty -a >after
+SESSION
+  (cd "$BATS_TEST_TMPDIR" && exec script -qfec 'bash session' /dev/null <keys >screen 3>&-) &
+  local terminal=$! child
+  exec 7>"$BATS_TEST_TMPDIR/keys"
+  wait_until 20 grep -q 'login: ' "$BATS_TEST_TMPDIR/screen"
+  kubectl attach vm >"$BATS_TEST_TMPDIR/second" 3>&- &
+  local second=$!
+  wait_until 20 grep -q 'login: ' "$BATS_TEST_TMPDIR/second"
+  printf '\003ask 1\r' >&7 # Ctrl-C goes to the guest
+  wait_until 20 grep -q 'answer 2' "$BATS_TEST_TMPDIR/screen"
+  child=$(pgrep -f -P "$(pgrep -P "$terminal")" 'kubectl attach')
+  kill "$child"
+  wait_until 20 cmp "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
+  kill -0 "$second"
+  kill "$second"
+  exec 7>&-
+  wait_until 10 gone "$terminal"
+  wait_until 10 gone "$second"
+  run -0 kubectl logs vm --tail=1
+  kubectl delete pods --all --grace-period=0 --force
+}

@@ -9,7 +9,8 @@
 #include "libcommon/cleanup.h"
 #include "proto/console.h"
 
-#define MAX_LINE 256
+#define MAX_LINE  256
+#define INTERRUPT 3 /* Ctrl-C: what was typed of the line is forgotten */
 
 struct typed {
         char text[MAX_LINE];
@@ -47,6 +48,8 @@ static void on_keys(zsock_t *router, zframe_t *peer, struct typed *typed, const 
         for (size_t i = 0; i < count; i++) {
                 if (keys[i] == '\r' || keys[i] == '\n')
                         answer_line(router, peer, typed);
+                else if (keys[i] == INTERRUPT)
+                        typed->len = 0;
                 else if (typed->len + 1 < MAX_LINE)
                         typed->text[typed->len++] = keys[i];
         }

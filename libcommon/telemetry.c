@@ -9,6 +9,7 @@
 #include "libcommon/log.h"
 #include "libcommon/metrics_http.h"
 #include "libcommon/metrics_process.h"
+#include "libcommon/otlp.h"
 #include "libcommon/trace.h"
 
 static const struct ak_metric_spec event_spec = {
@@ -61,6 +62,7 @@ struct ak_telemetry {
         struct ak_metrics *metrics;
         struct ak_process_metrics *process;
         struct ak_metrics_http *http;
+        struct ak_otlp *otlp; /* NULL = none */
         const struct ak_bus *bus;
         struct ak_metric *events, *actions, *refused, *steps, *publish_failures;
         struct ak_metric *bus_metrics[AK_ARRAY_SIZE(bus_specs)];
@@ -118,31 +120,49 @@ static const char *or_null(const char *text)
         return text && text[0] ? text : NULL;
 }
 
-static void log_span(const struct ak_step *step, uint64_t start_us)
+static void log_span(const struct ak_step *step, const struct ak_otlp_span *s)
 {
-        struct ak_trace trace;
-        char span[AK_SPAN_ID_SIZE];
+        ak_log(AK_LOG_INFO, "span", "name", s->name, "trace", s->trace, "span", s->span, "parent",
+               or_null(s->parent), "pod", or_null(step->pod), "nic", or_null(step->nic), "port",
+               or_null(step->port), "start_us", AK_FMT("%" PRIu64, s->start_us), "us",
+               AK_FMT("%" PRIu64, s->took_us), "outcome", or_null(step->failure) ? step->failure : "ok",
+               NULL);
+}
 
-        if (ak_trace_parse(step->trace ? step->trace : "", &trace) < 0)
-                return;
+#define COPY(member, text) ((void)snprintf(member, sizeof(member), "%s", (text) ? (text) : ""))
+
+static void fill_span(struct ak_otlp_span *s, const struct ak_step *step, const struct ak_trace *trace)
+{
+        COPY(s->trace, trace->id);
+        COPY(s->name, step->name);
+        COPY(s->pod, step->pod);
+        COPY(s->nic, step->nic);
+        COPY(s->port, step->port);
+        COPY(s->failure, step->failure);
+        COPY(s->parent, step->span ? step->parent : trace->parent);
+        s->took_us = step->took_us;
+        s->start_us = ak_clock_realtime_us() - step->took_us;
         if (step->span)
-                (void)snprintf(span, sizeof(span), "%s", step->span);
+                COPY(s->span, step->span);
         else
-                ak_trace_child(&trace, step->name, step->port ? step->port : "", start_us, span);
-        ak_log(AK_LOG_INFO, "span", "name", step->name, "trace", trace.id, "span", span, "parent",
-               or_null(step->span ? step->parent : trace.parent), "pod", or_null(step->pod), "nic",
-               or_null(step->nic), "port", or_null(step->port), "start_us", AK_FMT("%" PRIu64, start_us),
-               "us", AK_FMT("%" PRIu64, step->took_us), "outcome",
-               or_null(step->failure) ? step->failure : "ok", NULL);
+                ak_trace_child(trace, step->name, s->port, s->start_us, s->span);
 }
 
 void ak_telemetry_step(struct ak_telemetry *t, const struct ak_step *step)
 {
+        struct ak_otlp_span span = {0};
+        struct ak_trace trace;
+
         if (!t)
                 return;
         ak_metric_observe(t->steps, AK_LABELS(step->name, or_null(step->failure) ? "failed" : "ok"),
                           (double)step->took_us / 1e6);
-        log_span(step, ak_clock_realtime_us() - step->took_us);
+        if (ak_trace_parse(step->trace ? step->trace : "", &trace) < 0)
+                return;
+        fill_span(&span, step, &trace);
+        log_span(step, &span);
+        if (trace.sampled)
+                ak_otlp_add(t->otlp, &span);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -167,6 +187,17 @@ static int listen_for_scrapes(struct ak_telemetry *t, zloop_t *loop, const char 
         return r;
 }
 
+static int export_spans(struct ak_telemetry *t, const struct ak_telemetry_options *o)
+{
+        int r = o->otlp ? ak_otlp_new(&t->otlp, o->otlp, o->service, o->node, t->metrics) : 0;
+
+        if (r < 0)
+                ak_log(AK_LOG_ERROR, "cannot_start", "option", "otlp", "value", o->otlp, "error",
+                       strerror(-r), "remedy", "give --otlp http://HOST:4318/v1/traces, or leave it out",
+                       NULL);
+        return r;
+}
+
 int ak_telemetry_new(struct ak_telemetry **out, zloop_t *loop, const struct ak_telemetry_options *options)
 {
         AK_CLEANUP(ak_telemetry_freep) struct ak_telemetry *t = calloc(1, sizeof(*t));
@@ -181,6 +212,8 @@ int ak_telemetry_new(struct ak_telemetry **out, zloop_t *loop, const struct ak_t
                 return r;
         register_all(t);
         r = listen_for_scrapes(t, loop, options->metrics);
+        if (r == 0)
+                r = export_spans(t, options);
         if (r < 0)
                 return r;
         *out = AK_STEAL(t);
@@ -192,6 +225,7 @@ struct ak_telemetry *ak_telemetry_free(struct ak_telemetry *t)
         if (!t)
                 return NULL;
         ak_metrics_http_free(t->http);
+        ak_otlp_free(t->otlp);
         ak_process_metrics_free(t->process);
         ak_metrics_free(t->metrics);
         free(t);

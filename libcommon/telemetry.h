@@ -24,7 +24,21 @@ struct ak_telemetry_options {
         const char *service;
         const char *node;    /* NULL = of no node */
         const char *metrics; /* address of the endpoint; NULL = none */
+        const char *otlp;    /* URL of a collector for the spans; NULL = none */
 };
+
+/* Rows of an options table: `metrics` and `otlp` of `owner`, both char *. */
+#define AK_TELEMETRY_OPTIONS(owner)                                                                          \
+        {.name = "metrics",                                                                                  \
+         .type = AK_OPT_STRING,                                                                              \
+         .offset = offsetof(owner, metrics),                                                                 \
+         .help =                                                                                             \
+             "where Prometheus finds /metrics, without TLS: ADDRESS:PORT or unix:/PATH (default: nowhere)"}, \
+        {                                                                                                    \
+                .name = "otlp", .type = AK_OPT_STRING, .offset = offsetof(owner, otlp),                      \
+                .help =                                                                                      \
+                    "collector that gets the spans of traces, http://HOST:4318/v1/traces (default: none)"    \
+        }
 
 struct ak_telemetry;
 

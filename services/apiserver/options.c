@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "libcommon/cleanup.h"
+#include "libcommon/telemetry.h"
 #include "proto/messages.h"
 #include "services/apiserver/server.h"
 
@@ -114,10 +115,7 @@ static const struct ak_option options[] = {
      .help = "changes kept for watches that resume or lag behind",
      .min = 16,
      .max = 10000000},
-    {.name = "metrics",
-     .type = AK_OPT_STRING,
-     .offset = AT(metrics),
-     .help = "where Prometheus finds /metrics without TLS: ADDRESS:PORT or unix:/PATH (default: nowhere)"},
+    AK_TELEMETRY_OPTIONS(struct api_options),
     {.name = "idle-timeout",
      .type = AK_OPT_DURATION,
      .offset = AT(idle_timeout_us),

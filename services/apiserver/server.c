@@ -465,7 +465,8 @@ static int open_front_door(struct api_server *s)
 
 static int make_telemetry(struct api_server *s)
 {
-        const struct ak_telemetry_options options = {.service = "apiserver", .metrics = s->options->metrics};
+        const struct ak_telemetry_options options = {
+            .service = "apiserver", .metrics = s->options->metrics, .otlp = s->options->otlp};
 
         if (ak_telemetry_new(&s->telemetry, s->loop, &options) < 0)
                 return API_EXIT_CONFIG;

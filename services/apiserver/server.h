@@ -24,7 +24,7 @@ struct api_options {
         uint64_t audit_max_size;
         uint64_t watch_history;
         uint64_t idle_timeout_us;
-        char *metrics; /* address of the endpoint without TLS; NULL = none */
+        char *metrics, *otlp; /* address of the endpoint without TLS, URL of the collector; NULL = none */
 };
 
 extern const struct ak_program api_program;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libcommon/telemetry.h"
 #include "services/hypervisor/shell.h"
 
 #define AT(member) offsetof(struct hv_options, member)
@@ -101,10 +102,7 @@ static const struct ak_option options[] = {
      .type = AK_OPT_STRING,
      .offset = AT(journal),
      .help = "file in which what the core saw and decided is recorded, for replay"},
-    {.name = "metrics",
-     .type = AK_OPT_STRING,
-     .offset = AT(metrics),
-     .help = "where Prometheus finds /metrics: ADDRESS:PORT or unix:/PATH (default: nowhere)"},
+    AK_TELEMETRY_OPTIONS(struct hv_options),
 };
 
 const struct ak_program hv_program = {

@@ -405,7 +405,7 @@ static void collect(void *arg)
 static int make_telemetry(struct hv_shell *s, const struct hv_options *o)
 {
         struct ak_telemetry_options options = {
-            .service = "hypervisor", .node = s->node, .metrics = o->metrics};
+            .service = "hypervisor", .node = s->node, .metrics = o->metrics, .otlp = o->otlp};
 
         if (ak_telemetry_new(&s->telemetry, s->loop, &options) < 0)
                 return 1;

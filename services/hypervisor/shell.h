@@ -12,7 +12,7 @@ struct hv_options {
         struct ak_strlist image_dir, image_mirror;
         uint64_t image_max_size, image_max_virtual_size, max_vms;
         uint64_t boot_wait, guest_wait, unplug_wait, default_memory;
-        char *journal, *metrics;
+        char *journal, *metrics, *otlp;
         struct ak_bus_net net;
 };
 

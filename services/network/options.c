@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libcommon/telemetry.h"
 #include "services/network/core.h"
 #include "services/network/shell.h"
 
@@ -92,10 +93,7 @@ static const struct ak_option options[] = {
      .type = AK_OPT_STRING,
      .offset = AT(journal),
      .help = "file in which what the core saw and decided is recorded, for replay"},
-    {.name = "metrics",
-     .type = AK_OPT_STRING,
-     .offset = AT(metrics),
-     .help = "where Prometheus finds /metrics: ADDRESS:PORT or unix:/PATH (default: nowhere)"},
+    AK_TELEMETRY_OPTIONS(struct net_options),
     {.name = "teardown",
      .type = AK_OPT_BOOL,
      .offset = AT(teardown),

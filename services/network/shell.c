@@ -500,7 +500,8 @@ static void collect(void *arg)
 
 static int make_telemetry(struct net_shell *s, const struct net_options *o)
 {
-        struct ak_telemetry_options options = {.service = "network", .node = s->node, .metrics = o->metrics};
+        struct ak_telemetry_options options = {
+            .service = "network", .node = s->node, .metrics = o->metrics, .otlp = o->otlp};
 
         if (ak_telemetry_new(&s->telemetry, s->loop, &options) < 0)
                 return 1;

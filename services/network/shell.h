@@ -11,7 +11,7 @@
 
 struct net_options {
         char *bus_dir, *state_dir, *node_name, *backend, *dnsmasq_path, *bridge_nf_call, *journal, *vtep,
-            *ovn_nb, *ovs_db, *metrics;
+            *ovn_nb, *ovs_db, *metrics, *otlp;
         uint64_t dhcp_lease; /* microseconds */
         uint64_t mtu, max_ports, workers;
         bool anti_spoofing, teardown;

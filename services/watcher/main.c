@@ -8,6 +8,7 @@
 
 #include "libcommon/log.h"
 #include "libcommon/options.h"
+#include "libcommon/telemetry.h"
 #include "services/watcher/shell.h"
 
 #define EXIT_USAGE      2
@@ -48,10 +49,7 @@ static const struct ak_option options[] = {
      .type = AK_OPT_STRING,
      .offset = AT(journal),
      .help = "write all that the core is told and does to this file, for alkaidctl replay"},
-    {.name = "metrics",
-     .type = AK_OPT_STRING,
-     .offset = AT(metrics),
-     .help = "where Prometheus finds /metrics: ADDRESS:PORT or unix:/PATH (default: nowhere)"},
+    AK_TELEMETRY_OPTIONS(struct watcher_shell_options),
     {.name = "nic-slots",
      .type = AK_OPT_UINT,
      .offset = AT(nic_slots),

@@ -411,10 +411,12 @@ static void collect(void *arg)
         watcher_metrics_collect(shell->metrics, shell->core);
 }
 
-static int open_telemetry(struct watcher_shell *shell, const char *address)
+static int open_telemetry(struct watcher_shell *shell, const struct watcher_shell_options *wanted)
 {
-        struct ak_telemetry_options options = {
-            .service = "watcher", .node = shell->config.node, .metrics = address};
+        struct ak_telemetry_options options = {.service = "watcher",
+                                               .node = shell->config.node,
+                                               .metrics = wanted->metrics,
+                                               .otlp = wanted->otlp};
         int rc = ak_telemetry_new(&shell->telemetry, shell->loop, &options);
         if (rc == 0)
                 rc = watcher_metrics_new(&shell->metrics, shell->telemetry);
@@ -447,7 +449,7 @@ int watcher_shell_new(struct watcher_shell **out, zloop_t *loop, const struct wa
         if (rc == 0)
                 rc = open_journal(shell, options->journal);
         if (rc == 0)
-                rc = open_telemetry(shell, options->metrics);
+                rc = open_telemetry(shell, options);
         if (rc == 0)
                 rc = open_bus(shell, options);
         if (rc == 0)

@@ -21,8 +21,8 @@ struct watcher_shell_options {
         char *context; /* NULL = current-context */
         char *bus_dir;
         char *state_dir;
-        char *journal; /* NULL = none */
-        char *metrics; /* address of the endpoint; NULL = none */
+        char *journal;        /* NULL = none */
+        char *metrics, *otlp; /* address of the endpoint, URL of the collector; NULL = none */
         uint64_t nic_slots, max_pods;
         struct ak_bus_net net;
 };

@@ -25,13 +25,28 @@ metrics_port() { # SERVICE
 listens() { [[ -n $(metrics_port "$1") ]]; }
 scrape() { curl -sS --fail "http://127.0.0.1:$(metrics_port "$1")/metrics"; }
 
-start_node() {
+# A collector of spans: keeps each request's body as a line.
+start_collector() { # PORT
+  start_service collector /usr/bin/python3 -u -c '
+import http.server, sys
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open(sys.argv[2], "ab") as out:
+            out.write(body + b"\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Collector).serve_forever()
+' "$1" "$BATS_FILE_TMPDIR/spans.json"
+}
+
+start_node() { # COLLECTOR
   local keys=$BATS_FILE_TMPDIR/keys bus=$BATS_FILE_TMPDIR/bus ports common
   chmod 700 "$bus"
   read -ra ports <<<"$(free_ports 3)"
   "$BIN/alkaidctl" keys generate --bus-keys "$keys" watcher network hypervisor listener
   common=(--node-name node1 --bus-dir "$bus" --bus-keys "$keys" --metrics 127.0.0.1:0
-    --bus-peer "watcher=tcp://127.0.0.1:${ports[0]}" --bus-peer "network=tcp://127.0.0.1:${ports[1]}"
+    --otlp "$1" --bus-peer "watcher=tcp://127.0.0.1:${ports[0]}" --bus-peer "network=tcp://127.0.0.1:${ports[1]}"
     --bus-peer "hypervisor=tcp://127.0.0.1:${ports[2]}")
   start_service network "$BIN/alkaid-network" --backend fake --state-dir "$BATS_FILE_TMPDIR/network" \
     "${common[@]}" --bus-listen "tcp://127.0.0.1:${ports[1]}"
@@ -42,9 +57,11 @@ start_node() {
 }
 
 setup_file() {
-  local service
-  start_apiserver --node-name node1 --metrics 127.0.0.1:0
-  start_node
+  local service collector
+  read -r collector <<<"$(free_ports 1)"
+  start_collector "$collector"
+  start_apiserver --node-name node1 --metrics 127.0.0.1:0 --otlp "http://127.0.0.1:$collector/v1/traces"
+  start_node "http://127.0.0.1:$collector/v1/traces"
   for service in $SERVICES; do
     wait_until 20 listens "$service" || { cat "$BATS_FILE_TMPDIR/$service.log" >&2 && return 1; }
   done
@@ -179,6 +196,21 @@ has_rates() { [[ $(query 'sum(verb_code:alkaid_http_request_seconds:rate_5m) > 0
   run -1 "$BIN/alkaidctl" trace vm eth9 "${logs[@]}"
   assert_output --partial 'nothing of NIC eth9'
   run -2 "$BIN/alkaidctl" trace vm
+}
+
+# Names of services that have sent a span of this trace.
+exported_by() { # TRACE
+  jq -r --arg trace "$1" '.resourceSpans[] | select(any(.scopeSpans[].spans[]; .traceId == $trace)) |
+    .resource.attributes[] | select(.key == "service.name").value.stringValue' "$BATS_FILE_TMPDIR/spans.json" | sort -u
+}
+exported_by_all() { [[ $(exported_by "$1" | wc -l) == 4 ]]; }
+
+@test "the same spans reach a collector over OTLP" {
+  local trace
+  trace=$("$BIN/alkaidctl" trace vm eth1 --output json <"$BATS_FILE_TMPDIR/watcher.log" | jq -sr '.[0].trace')
+  wait_until 30 exported_by_all "$trace" || { cat "$BATS_FILE_TMPDIR/spans.json" && false; }
+  run -0 exported_by "$trace"
+  assert_output "$(printf 'alkaid-%s\n' apiserver hypervisor network watcher)"
 }
 
 @test "a client's traceparent is taken over, and stays with the pod" {

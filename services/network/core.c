@@ -98,6 +98,10 @@ static void accept_wish(struct net_port *p, const struct ak_nic_diff *d)
         enum net_wish before = p->wish;
         uint64_t generation = p->diff.generation;
 
+        /* What was said while it was wanted is no answer to this, even where a new watcher used a key twice.
+         */
+        if (before == NET_WANTED && net_key_compare(p->nic_gone_key, net_port_key_of_wish(p)) <= 0)
+                p->nic_gone = false;
         p->wish = d->wanted == AK_NIC_WANTED_ABSENT ? NET_UNWANTED : NET_WANTED;
         p->diff = *d;
         if (p->wish == NET_WANTED)

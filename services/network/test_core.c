@@ -439,6 +439,20 @@ static void detached_while_wanted_does_not_count_within_a_generation(void **stat
         assert_non_null(bench_action(b, NET_ACTION_RELEASE));
 }
 
+/* A new watcher counts from 0, and its absent may have the key that another's present had. */
+static void detached_while_wanted_does_not_count_under_the_same_key(void **state)
+{
+        struct bench *b = *state;
+
+        make_ready(b);
+        say(b, bench_wish(1, 1, true, 1, 1));
+        say(b, bench_nic_attempt(1, 1, AK_NIC_DETACHED, 1, 1)); /* a start that failed */
+        say(b, bench_nic_attempt(1, 1, AK_NIC_READY, 1, 0));    /* as the new one wishes */
+        say(b, bench_wish(1, 1, false, 1, 1));
+        expect(b, AK_PORT_HELD, "WaitingForDetach", 1);
+        assert_null(bench_action(b, NET_ACTION_RELEASE));
+}
+
 static void attaching_again_takes_the_evidence_back(void **state)
 {
         struct bench *b = *state;
@@ -751,6 +765,7 @@ int main(void)
             CORE(detached_of_an_earlier_unplug_does_not_count),
             CORE(detached_that_comes_before_the_wish_counts),
             CORE(detached_while_wanted_does_not_count_within_a_generation),
+            CORE(detached_while_wanted_does_not_count_under_the_same_key),
             CORE(attaching_again_takes_the_evidence_back),
             CORE(what_is_said_of_the_vm_is_no_evidence),
             CORE(wanted_again_while_held_is_ready_at_once),

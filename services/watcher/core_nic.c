@@ -361,13 +361,22 @@ bool watcher_nic_overtaken(const struct watcher_nic *nic)
         return overtaken(nic, &generation, &attempt);
 }
 
+/*
+ * Absent has a key that no report has yet: what was said of a watcher before us, under the same key, would be
+ * taken for the answer to it.
+ */
 static void step_past(struct watcher_nic *nic)
 {
+        struct ak_nic_diff *wish = &nic->wish->nic_diff;
         uint64_t generation, attempt;
-        if (!overtaken(nic, &generation, &attempt))
+        bool said =
+            nic->have_port && nic->port.generation == wish->generation && nic->port.attempt == wish->attempt;
+        said = said || (nic->have_nic && nic->nic.generation == wish->generation &&
+                        nic->nic.attempt == wish->attempt);
+        if (!overtaken(nic, &generation, &attempt) && !said)
                 return;
-        nic->wish->nic_diff.generation = generation;
-        nic->wish->nic_diff.attempt = attempt + 1;
+        wish->generation = generation;
+        wish->attempt = attempt + 1;
 }
 
 static void try_again(struct watcher_core *core, struct watcher_vm *vm, struct watcher_nic *nic)

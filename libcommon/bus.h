@@ -70,20 +70,22 @@ struct ak_bus_net {
         struct ak_strlist peers; /* NAME=tcp://ADDRESS:PORT */
 };
 
-/* Rows of an options table for the member `net` of `owner`. */
+/* Rows of an options table for the member `net` of `owner`: of who listens only, and of who publishes too. */
+#define AK_BUS_PEER_OPTIONS(owner, net)                                                                      \
+        {.name = "bus-peer",                                                                                 \
+         .type = AK_OPT_LIST,                                                                                \
+         .offset = offsetof(owner, net.peers),                                                               \
+         .help = "NAME=tcp://ADDRESS:PORT of a peer that publishes there; may be repeated"},                 \
+        {                                                                                                    \
+                .name = "bus-keys", .type = AK_OPT_STRING, .offset = offsetof(owner, net.keys),              \
+                .help = "directory of the bus's certificates (alkaidctl keys), mode 0700; the allow-list"    \
+        }
 #define AK_BUS_NET_OPTIONS(owner, net)                                                                       \
         {.name = "bus-listen",                                                                               \
          .type = AK_OPT_STRING,                                                                              \
          .offset = offsetof(owner, net.listen),                                                              \
          .help = "tcp://ADDRESS:PORT to publish at instead of a socket in the bus directory; CURVE only"},   \
-            {.name = "bus-peer",                                                                             \
-             .type = AK_OPT_LIST,                                                                            \
-             .offset = offsetof(owner, net.peers),                                                           \
-             .help = "NAME=tcp://ADDRESS:PORT of a peer that publishes there; may be repeated"},             \
-        {                                                                                                    \
-                .name = "bus-keys", .type = AK_OPT_STRING, .offset = offsetof(owner, net.keys),              \
-                .help = "directory of the bus's certificates (alkaidctl keys), mode 0700; the allow-list"    \
-        }
+            AK_BUS_PEER_OPTIONS(owner, net)
 
 struct ak_bus_options {
         const char *dir;           /* e.g. /run/alkaid/bus */

@@ -226,6 +226,17 @@ exported_by_all() { [[ $(exported_by "$1" | wc -l) == 4 ]]; }
   assert_line --regexp 'service=hypervisor .* name=guest '
 }
 
+@test "alkaidctl listens with the listener's certificate, and not without" {
+  local peers
+  mapfile -t peers < <(tr '\0' '\n' <"/proc/$(service_pid watcher)/cmdline" | grep -E '^[a-z]+=tcp://' | sed 's/^/--bus-peer=/')
+  mkdir -m 700 "$BATS_TEST_TMPDIR/bus"
+  run -0 --separate-stderr "$BIN/alkaidctl" tap --json --count 1 --for 60s --type nic.status \
+    --bus-dir "$BATS_TEST_TMPDIR/bus" --bus-keys "$BATS_FILE_TMPDIR/keys" "${peers[@]}"
+  assert_equal "$(jq -r .publisher <<<"$output")" hypervisor
+  run -4 "$BIN/alkaidctl" tap --for 1s --bus-dir "$BATS_TEST_TMPDIR/bus" "${peers[@]}"
+  assert_output --partial '--bus-keys'
+}
+
 @test "who has no certificate hears nothing on the bus, and is counted" {
   local endpoint
   endpoint=$(tr '\0' '\n' <"/proc/$(service_pid watcher)/cmdline" | grep -A1 -- --bus-listen | tail -n1)

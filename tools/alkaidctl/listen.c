@@ -152,7 +152,8 @@ static int open_ear(struct listener *l, const char *where)
         const struct ctl_listen *o = l->options;
         struct ear *ear = &l->ears[l->count];
         const char *dir = name_ear(ear, where);
-        const struct ak_bus_options options = {.dir = dir, .hwm = CTL_LISTEN_QUEUE, .passive = true};
+        const struct ak_bus_options options = {
+            .dir = dir, .hwm = CTL_LISTEN_QUEUE, .passive = true, .net = o->net};
         const struct ak_bus_handler handler = {.on_message = on_message, .on_tap = on_tap, .arg = ear};
 
         if (o->node && strcmp(o->node, ear->node) != 0)

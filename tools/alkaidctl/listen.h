@@ -14,6 +14,7 @@
 struct ctl_listen {
         /* DIR, or NODE=DIR where several nodes are looked at; at least one. */
         const struct ak_strlist *bus_dirs;
+        const struct ak_bus_net *net;    /* peers on tcp; NULL = none */
         const struct ak_strlist *types;  /* empty = all */
         const struct ak_strlist *others; /* services that are not ours: all that they say; may be NULL */
         const char *node;                /* only this one of the nodes; NULL = all */

@@ -13,6 +13,7 @@
 struct config {
         char *bus_dir, *node;
         struct ak_strlist types, others;
+        struct ak_bus_net net;
         bool overwrite;
         uint64_t count, duration_us, max_bytes, max_files;
 };
@@ -28,6 +29,7 @@ static const struct ak_option options[] = {
            .help = "name of the node, for the header (default: the host's)"),
     OPTION("for", AK_OPT_DURATION, duration_us, .help = "leave after this time, e.g. 10s"),
     OPTION("type", AK_OPT_LIST, types, .help = "only messages of this type, e.g. nic.diff; repeat"),
+    AK_BUS_PEER_OPTIONS(struct config, net),
     OPTION("also", AK_OPT_LIST, others,
            .help = "also all that this service says, which is none of ours; repeat"),
     OPTION("count", AK_OPT_UINT, count, .help = "leave after this many messages; 0 = never"),
@@ -114,6 +116,7 @@ static int run(const struct config *config, const char *path)
         struct recording recording = {.recorder = recorder, .count = config->count};
         int code = ctl_listen(&(struct ctl_listen){
             .bus_dirs = &(struct ak_strlist){dirs, 1},
+            .net = &config->net,
             .types = &config->types,
             .others = &config->others,
             .duration_us = config->duration_us,

@@ -11,6 +11,7 @@
 
 struct config {
         struct ak_strlist bus_dirs, types, others;
+        struct ak_bus_net net;
         bool json;
         uint64_t count, interval_us, duration_us;
 };
@@ -23,6 +24,7 @@ struct config {
 static const struct ak_option options[] = {
     OPTION("bus-dir", AK_OPT_LIST, bus_dirs, .def = "/run/alkaid/bus", .help = "directory of the bus"),
     OPTION("type", AK_OPT_LIST, types, .help = "only messages of this type, e.g. nic.diff; repeat"),
+    AK_BUS_PEER_OPTIONS(struct config, net),
     OPTION("also", AK_OPT_LIST, others,
            .help = "also all that this service says, which is none of ours; repeat"),
     OPTION("interval", AK_OPT_DURATION, interval_us, .def = "2s", .min = 10000,
@@ -74,6 +76,7 @@ static int run_live(const struct config *config, struct view *v)
 {
         return ctl_listen(&(struct ctl_listen){
             .bus_dirs = &config->bus_dirs,
+            .net = &config->net,
             .types = &config->types,
             .others = &config->others,
             .duration_us = config->duration_us,

@@ -12,6 +12,7 @@
 
 struct config {
         struct ak_strlist bus_dirs, types, others;
+        struct ak_bus_net net;
         char *pod, *nic, *node, *color, *since, *until;
         bool json, live;
         uint64_t count, duration_us, since_us, until_us;
@@ -35,6 +36,7 @@ struct config {
 static const struct ak_option tap_options[] = {
     OPTION("bus-dir", AK_OPT_LIST, bus_dirs, .def = "/run/alkaid/bus",
            .help = "directory of the bus; repeat, as NODE=DIR, to look at several nodes"),
+    AK_BUS_PEER_OPTIONS(struct config, net),
     OPTION("also", AK_OPT_LIST, others,
            .help = "also all that this service says, which is none of ours; repeat"),
     OPTION("for", AK_OPT_DURATION, duration_us, .help = "leave after this time, e.g. 10s"),
@@ -113,6 +115,7 @@ static int run_tap(const struct config *config)
                 return ctl_fail(CTL_FAILED, "tap", "out of memory");
         int code = ctl_listen(&(struct ctl_listen){
             .bus_dirs = &config->bus_dirs,
+            .net = &config->net,
             .types = config->pod ? &all : &config->types,
             .others = &config->others,
             .node = config->node,

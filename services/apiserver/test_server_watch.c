@@ -306,7 +306,7 @@ static void no_wake(void *arg)
         (void)arg;
 }
 
-static void append(struct api_hub *hub, uint64_t version)
+static void stage(struct api_hub *hub, uint64_t version)
 {
         struct api_change change = {
             .type = API_ADDED,
@@ -320,10 +320,71 @@ static void append(struct api_hub *hub, uint64_t version)
 
         assert_non_null(event);
         api_hub_stage(hub, event);
-        api_hub_publish(hub, 1);
         (void)api_event_unref(event);
         (void)api_image_unref(change.image);
         json_decref(change.object);
+}
+
+static void append(struct api_hub *hub, uint64_t version)
+{
+        stage(hub, version);
+        api_hub_publish(hub, 1);
+}
+
+/* However many changes, however slow a watcher: the ring holds so many bytes, and the watcher is told. */
+static void test_bounded_by_bytes(void **state)
+{
+        const struct api_hub_config config = {.history = 100000, .history_bytes = 64 * 1024};
+        struct api_watch_options o = {.kind = api_kinds[0], .wake = no_wake};
+        struct api_watcher *slow = NULL;
+        struct api_hub *hub = NULL;
+        char text[4096], error[256];
+        ssize_t n;
+
+        (void)state;
+        assert_int_equal(api_hub_new(&hub, &config), 0);
+        assert_int_equal(api_watcher_new(&slow, hub, &o, 1, error), 0);
+        for (uint64_t version = 1; version <= 20000; version++)
+                append(hub, version);
+        /* An event is some 200 bytes: a few hundred of them are left. */
+        assert_in_range(api_hub_oldest(hub), 20000 - 1000, 20000 - 100);
+        n = api_watcher_read(slow, text, sizeof(text) - 1, 1, 1);
+        assert_true(n > 0);
+        text[n] = '\0';
+        assert_non_null(strstr(text, "\"Expired\""));
+        assert_int_equal(api_watcher_read(slow, text, sizeof(text), 1, 1), API_WATCH_END);
+        (void)api_watcher_free(slow);
+        (void)api_hub_free(hub);
+}
+
+/* Nothing is heard of what is not durable; but the history knows it. */
+static void count_change(void *arg, const struct api_image *now, struct api_image *before)
+{
+        (void)now;
+        (void)before;
+        ++*(size_t *)arg;
+}
+
+static void test_staged_is_not_seen(void **state)
+{
+        const struct api_hub_config config = {.history = 4};
+        struct api_watch_options o = {.kind = api_kinds[0], .wake = no_wake};
+        struct api_watcher *w = NULL;
+        struct api_hub *hub = NULL;
+        char text[4096], error[256];
+        size_t known = 0;
+
+        (void)state;
+        assert_int_equal(api_hub_new(&hub, &config), 0);
+        assert_int_equal(api_watcher_new(&w, hub, &o, 1, error), 0);
+        stage(hub, 1);
+        assert_int_equal(api_watcher_read(w, text, sizeof(text), 1, 1), 0);
+        api_hub_after(hub, api_kinds[0], 0, count_change, &known);
+        assert_int_equal(known, 1);
+        api_hub_publish(hub, 1);
+        assert_true(api_watcher_read(w, text, sizeof(text), 1, 1) > 0);
+        (void)api_watcher_free(w);
+        (void)api_hub_free(hub);
 }
 
 /* A full ring drops what is old to a watcher that has not read yet: it has not lagged behind. */
@@ -374,6 +435,8 @@ int main(void)
             cmocka_unit_test_setup_teardown(test_slow_reader, setup, teardown),
             cmocka_unit_test_setup_teardown(test_clean_stop, setup, teardown),
             cmocka_unit_test(test_new_on_a_full_ring),
+            cmocka_unit_test(test_bounded_by_bytes),
+            cmocka_unit_test(test_staged_is_not_seen),
         };
 
         (void)curl_global_init(CURL_GLOBAL_ALL);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define DEFAULT_HISTORY       8192
-#define DEFAULT_HISTORY_BYTES ((size_t)256 << 20)
+#define DEFAULT_HISTORY_BYTES ((size_t)64 << 20)
 #define DEFAULT_BOOKMARK_US   (UINT64_C(30) * 1000 * 1000)
 
 struct api_watcher {

@@ -24,7 +24,7 @@ struct api_hub;
 
 struct api_hub_config {
         uint32_t history;          /* changes kept; 0 = 8192 */
-        size_t history_bytes;      /* 0 = 256 MiB */
+        size_t history_bytes;      /* 0 = 64 MiB */
         uint64_t bookmark_us;      /* 0 = 30 s */
         uint64_t resource_version; /* at start: what happened before it is unknown here */
 };

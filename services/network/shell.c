@@ -496,6 +496,7 @@ static void collect(void *arg)
 
         ak_metric_set(s->metrics.ports, NULL, (double)net_core_port_count(s->core));
         ak_metric_set(s->metrics.queued, AK_LABELS("workers"), (double)net_workers_waiting(s->workers));
+        net_metrics_drops(&s->metrics, s->backend);
 }
 
 static int make_telemetry(struct net_shell *s, const struct net_options *o)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The service as a process, between a watcher and a hypervisor played by the test over the real bus.
- * argv[1]: alkaid-network; argv[2]: backend, fake or bridge (which needs root and real parts).
+ * argv[1]: alkaid-network; argv[2]: backend: fake, or bridge or ovn (which need root and real parts).
  */
 #include <czmq.h>
 #include <errno.h>
@@ -25,6 +25,12 @@
 #include "services/network/test_spec.h"
 
 static const char *program, *backend;
+static char ovn_dir[] = "/tmp/alkaid-test-service-ovn-XXXXXX";
+
+static bool is_real(void)
+{
+        return strcmp(backend, "fake") != 0;
+}
 
 #define PATIENCE_US 15000000
 
@@ -61,20 +67,28 @@ static void on_nothing(void *arg, const struct ak_bus_frame *frame)
         (void)frame;
 }
 
-static void start_service(struct world *w)
+static void run_service(struct world *w, const char *more)
 {
-        char bus[96], state[96], kind[32];
+        char bus[96], state[96], kind[32], metrics[96], nb[96], ovs[96];
 
         snprintf(bus, sizeof(bus), "--bus-dir=%s", w->bus_dir);
         snprintf(state, sizeof(state), "--state-dir=%s", w->state_dir);
         snprintf(kind, sizeof(kind), "--backend=%s", backend);
+        snprintf(metrics, sizeof(metrics), "--metrics=unix:%s/metrics", w->root);
+        snprintf(nb, sizeof(nb), "--ovn-nb=unix:%s/nb.sock", ovn_dir);
+        snprintf(ovs, sizeof(ovs), "--ovs-db=unix:%s/ovs.sock", ovn_dir);
         w->service = fork();
         if (w->service == 0) {
-                execl(program, program, bus, state, kind, "--node-name=test-service", "--log-level=error",
-                      (char *)NULL);
+                execl(program, program, bus, state, kind, metrics, nb, ovs, "--node-name=test-service",
+                      "--log-level=error", more, (char *)NULL);
                 _exit(127);
         }
         assert_true(w->service > 0);
+}
+
+static void start_service(struct world *w)
+{
+        run_service(w, NULL);
 }
 
 static int stop_service(struct world *w, int signal)
@@ -119,11 +133,11 @@ static int tear_down(void **state)
 {
         struct world *w = *state;
         int status = stop_service(w, SIGTERM), r = 0;
-        char state_dir[96];
 
-        snprintf(state_dir, sizeof(state_dir), "--state-dir=%s", w->state_dir);
-        if (strcmp(backend, "bridge") == 0)
-                r = host_run(NULL, 0, RUN(program, state_dir, "--node-name=test-service", "--teardown"));
+        if (is_real()) {
+                run_service(w, "--teardown");
+                r = stop_service(w, 0);
+        }
         ak_bus_free(w->watcher);
         ak_bus_free(w->hypervisor);
         zloop_destroy(&w->loop);
@@ -208,7 +222,7 @@ static bool tap_exists(void)
 static void plug_and_unplug(void **state)
 {
         struct world *w = *state;
-        bool real = strcmp(backend, "bridge") == 0;
+        bool real = is_real();
 
         wish(w, true, 1);
         await(w, AK_PORT_READY, 1);
@@ -226,7 +240,7 @@ static void plug_and_unplug(void **state)
 static void killed_and_started_again(void **state)
 {
         struct world *w = *state;
-        bool real = strcmp(backend, "bridge") == 0;
+        bool real = is_real();
 
         wish(w, true, 1);
         nic(w, AK_NIC_READY, 1);
@@ -276,6 +290,62 @@ static void guest_gets_its_address_over_the_service(void **state)
         assert_true(strncmp(lease, "ip=10.0.1.11 ", 13) == 0);
 }
 
+/* From another MAC than the NIC's. */
+static void send_spoofed(struct guest *g)
+{
+        static const uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x06,
+                                          0xde, 0xad, 0,    0,    1,    0x08};
+
+        assert_int_equal(guest_send_frame(g, frame, sizeof(frame)), 0);
+}
+
+static void what_is_dropped_is_a_metric(void **state)
+{
+        struct world *w = *state;
+        struct net_port_spec s = test_spec(1, 1, 1);
+        uint64_t end_us = ak_clock_monotonic_us() + PATIENCE_US;
+        char text[65536], path[96],
+            total[] = "alkaid_network_dropped_packets_total{reason=\"spoofed_mac\"} 1\n";
+        char of_port[160];
+
+        wish(w, true, 1);
+        await(w, AK_PORT_READY, 1);
+        snprintf(path, sizeof(path), "%s/metrics", w->root);
+        snprintf(of_port, sizeof(of_port),
+                 "alkaid_network_port_dropped_packets{tap=\"%s\",reason=\"spoofed_mac\"} 1\n",
+                 w->last.ifname);
+        struct guest *g = guest_new("service", w->last.ifname, s.mac);
+        assert_non_null(g);
+        send_spoofed(g);
+        do /* the frame is on its way through the guest's wire */
+                assert_int_equal(
+                    host_run(text, sizeof(text),
+                             RUN("curl", "-sS", "--unix-socket", path, "http://localhost/metrics")),
+                    0);
+        while (!strstr(text, total) && ak_clock_monotonic_us() < end_us);
+        guest_free(g);
+        assert_non_null(strstr(text, total));
+        assert_non_null(strstr(text, of_port));
+}
+
+/* Ready is not said before OVN has the port. */
+static void ready_means_that_ovn_says_up(void **state)
+{
+        struct world *w = *state;
+        struct net_port_spec s = test_spec(1, 1, 1);
+        char sb[96], where[96], up[64] = "";
+
+        wish(w, true, 1);
+        await(w, AK_PORT_READY, 1);
+        snprintf(sb, sizeof(sb), "--db=unix:%s/sb.sock", ovn_dir);
+        snprintf(where, sizeof(where), "logical_port=%s", s.key.port_id);
+        assert_int_equal(
+            host_run(up, sizeof(up),
+                     RUN("ovn-sbctl", sb, "--bare", "--columns=up", "find", "Port_Binding", where)),
+            0);
+        assert_string_equal(up, "true\n");
+}
+
 static void garbage_on_the_bus_is_survived(void **state)
 {
         struct world *w = *state;
@@ -296,6 +366,20 @@ static void garbage_on_the_bus_is_survived(void **state)
 
 #define SERVICE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+#define OVN_SCRIPT "services/network/testdata/ovn"
+
+static int start_ovn(void)
+{
+        char words[4096] = "";
+
+        if (!mkdtemp(ovn_dir))
+                return -1;
+        int r = host_run(words, sizeof(words), RUN(OVN_SCRIPT, "start", ovn_dir));
+        if (r != 0)
+                fprintf(stderr, "ovn: %s\n", words);
+        return r;
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -308,15 +392,35 @@ int main(int argc, char **argv)
             SERVICE(guest_gets_its_address_over_the_service),
         };
 
+        const struct CMUnitTest bridge_tests[] = {
+            SERVICE(what_is_dropped_is_a_metric),
+        };
+        const struct CMUnitTest ovn_tests[] = {
+            SERVICE(ready_means_that_ovn_says_up),
+        };
+
         if (argc != 3)
-                return 2;
-        if (strcmp(argv[2], "bridge") == 0 && host_isolate() < 0)
                 return 2;
         program = argv[1];
         backend = argv[2];
+        bool ovn = strcmp(backend, "ovn") == 0;
+        if (ovn && access("/usr/bin/ovn-northd", X_OK) != 0) {
+                printf("skipped: OVN is not installed (ovn-central, ovn-host)\n");
+                return 77;
+        }
+        if (is_real() && host_isolate() < 0)
+                return 2;
+        if (ovn && start_ovn() != 0)
+                return 2;
         zsys_handler_set(NULL);
         int failures = cmocka_run_group_tests_name("network service", tests, NULL, NULL);
-        if (strcmp(backend, "bridge") == 0)
+        if (is_real())
                 failures += cmocka_run_group_tests_name("network service, real", real_tests, NULL, NULL);
+        if (ovn)
+                failures += cmocka_run_group_tests_name("network service, OVN", ovn_tests, NULL, NULL);
+        else if (is_real())
+                failures += cmocka_run_group_tests_name("network service, bridge", bridge_tests, NULL, NULL);
+        if (ovn)
+                failures += host_run(NULL, 0, RUN(OVN_SCRIPT, "stop", ovn_dir)) != 0;
         return failures;
 }

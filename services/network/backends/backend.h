@@ -37,6 +37,8 @@ struct vpc_inventory {
         size_t count;
 };
 
+typedef void vpc_drops_fn(void *arg, const char *port, const char *reason, uint64_t packets);
+
 struct vpc_backend_ops {
         const char *name;
 
@@ -72,6 +74,14 @@ struct vpc_backend_ops {
 
         /* Removes subnets and VPCs of our node that have no port, */
         int (*sweep)(struct vpc_backend *b, struct net_error *error);
+
+        /*
+         * Calls fn with what was dropped since the node's filters were made, by reason: of all ports (port
+         * NULL) and, where `by_port`, of each port that lost something within a day (by its tap). NULL: this
+         * backend does not count. One transaction with nftables, and one per reason where by_port.
+         */
+        int (*drops)(struct vpc_backend *b, bool by_port, vpc_drops_fn *fn, void *arg,
+                     struct net_error *error);
 
         /* Removes everything of our node, in use or not. 0 when nothing is left. */
         int (*teardown)(struct vpc_backend *b, struct net_error *error);

@@ -350,8 +350,11 @@ int filter_count(struct filter *f, uint64_t packets[FILTER_REASON_COUNT], struct
         memset(packets, 0, FILTER_REASON_COUNT * sizeof(*packets));
         snprintf(c, sizeof(c), "list counters table bridge %s", f->table);
         pthread_mutex_lock(&f->lock);
-        json_auto_t *answer = list(f, c);
+        int r = f->ready ? 0 : ensure_table(f, f->state.port_count > 0, error);
+        json_auto_t *answer = r == 0 ? list(f, c) : NULL;
         pthread_mutex_unlock(&f->lock);
+        if (r < 0)
+                return r;
         return read_counters(answer, packets) < 0 ? cannot_count(f, error) : 0;
 }
 

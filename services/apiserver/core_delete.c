@@ -110,6 +110,16 @@ static void delete_collection(struct api_txn *t, const struct api_request *r)
         api_result_deinit(&listed);
 }
 
+static bool is_policy(const json_t *policy)
+{
+        static const char *const known[] = {"Foreground", "Background", "Orphan"};
+        bool good = !policy || json_is_null(policy);
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(known) && !good; i++)
+                good = json_is_string(policy) && strcmp(json_string_value(policy), known[i]) == 0;
+        return good;
+}
+
 /* The body of a DELETE, where there is one: DeleteOptions, of which these fields are looked at. */
 static bool options_usable(struct api_txn *t, const struct api_request *r)
 {
@@ -127,6 +137,8 @@ static bool options_usable(struct api_txn *t, const struct api_request *r)
                 wrong = "gracePeriodSeconds: Invalid value: must be an integer between 0 and 86400";
         else if (preconditions && !json_is_null(preconditions) && !json_is_object(preconditions))
                 wrong = "preconditions: Invalid value: must be of type object";
+        else if (!is_policy(json_object_get(r->body, "propagationPolicy")))
+                wrong = "propagationPolicy: Invalid value: must be Foreground, Background or Orphan";
         if (wrong)
                 api_fail(t->out, 400, "BadRequest", r->kind, r->name, wrong);
         return !wrong;

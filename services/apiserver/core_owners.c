@@ -2,8 +2,9 @@
 /*
  * metadata.ownerReferences: what belongs to an object goes with it, in the same transaction, so that no crash
  * leaves half of it. An object of several owners stays until the last is gone; propagationPolicy Orphan takes
- * only the references away. Ports that were made for a pod's NIC are left alone: they stay until the node has
- * let go of them (rules of pods and ports).
+ * only the references away. Foreground and Background do the same here: owner and dependents go at once, but
+ * a dependent that has to wait (for a node, for a finalizer) does not hold up its owner. Ports that were made
+ * for a pod's NIC are left alone: they stay until the node has let go of them (rules of pods and ports).
  *
  * What is gone is queued and worked off by a loop, because a chain of owners may be as long as clients like.
  */

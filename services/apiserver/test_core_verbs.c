@@ -209,6 +209,8 @@ static void test_delete_options(void **state)
                                           "{'gracePeriodSeconds': '0'}",
                                           "{'gracePeriodSeconds': -1}",
                                           "{'gracePeriodSeconds': 9223372036854775807}",
+                                          "{'propagationPolicy': 'Sideways'}",
+                                          "{'propagationPolicy': 1}",
                                           "{'preconditions': 'x'}"};
 
         w_node(w, "node1");

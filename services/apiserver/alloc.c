@@ -69,6 +69,7 @@ json_t *api_resolve_subnet(struct api_txn *t, const char *name_space, const char
                            const char *field, const char *vpc_field, struct api_causes *causes)
 {
         json_t *value = json_string(*subnet ? subnet : vpc), *found;
+        const char *leaf = strcmp(field, "spec") == 0 ? "subnet" : "subnetName"; /* a Port's or a NIC's */
         char name[300], path[256], detail[400];
 
         if (!api_find(t->core, &api_kind_vpc, name_space, vpc) && t->core->auto_create_vpc)
@@ -87,9 +88,9 @@ json_t *api_resolve_subnet(struct api_txn *t, const char *name_space, const char
         if (!found) {
                 (void)snprintf(detail, sizeof(detail),
                                *subnet ? "no subnet of that name in VPC %.200s"
-                                       : "VPC %.200s has no default subnet; name one in subnetName",
+                                       : "VPC %.200s has no default subnet; name one",
                                vpc);
-                field_path(path, field, "subnetName");
+                field_path(path, field, leaf);
                 api_cause(causes, *subnet ? API_NOT_FOUND : API_REQUIRED, path, value, detail);
         }
         json_decref(value);

@@ -39,6 +39,14 @@ static void test_values(void **state)
               "{\"a\":1,\"b\":[true,null],\"c\":\"hi\"}");
         CHECK("\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "\"18446744073709551615\"");
         CHECK("\xff", "-1");
+        CHECK("\x9d\xcc\xff\xcd\x01\x00\xce\x00\x01\x00\x00\xd0\xff\xd1\xff\xfe\xd2\xff\xff\xff\xfd"
+              "\xd3\xff\xff\xff\xff\xff\xff\xff\xfc\xca\x3f\x80\x00\x00\xd9\x01x\xda\x00\x01y\xdb\x00\x00\x00"
+              "\x01z"
+              "\xdc\x00\x01\x05\xdd\x00\x00\x00\x01\x06",
+              "[255,256,65536,-1,-2,-3,-4,1.0,\"x\",\"y\",\"z\",[5],[6]]");
+        CHECK("\x95\xd4\x01x\xd8\x01"
+              "0123456789abcdef\xc7\x02\x01xy\xde\x00\x01\xa1k\x01\xdf\x00\x00\x00\x01\xa1k\x02",
+              "[\"(1 bytes)\",\"(16 bytes)\",\"(2 bytes)\",{\"k\":1},{\"k\":2}]");
         CHECK("\xc4\x02xy", "\"(2 bytes)\"");
         CHECK("\xa2\xff\xfe", "\"(2 bytes)\"");
         CHECK("\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", "\"(not a number)\"");

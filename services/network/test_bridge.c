@@ -306,6 +306,30 @@ static void a_changed_port_is_served_as_it_is_now(void **state)
         assert_string_equal(lease, "ip=10.0.1.50 mask=24 router=10.0.1.1 dns=10.0.1.1 mtu= lease=600\n");
 }
 
+/* Each subnet hands out its own; between them the VPC's router says what does not fit. */
+static void subnets_have_mtus_of_their_own(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec wide = test_spec(1, 1, 1), narrow = test_spec(1, 2, 2);
+        char lease[256], text[1024] = "";
+
+        narrow.mtu = 1300;
+        prepare(h->a, &wide);
+        assert_int_equal(prepare(h->a, &narrow).mtu, 1300);
+        struct guest *g = start_guest(h, "a", &wide), *n = start_guest(h, "b", &narrow);
+        expect_lease(g, "10.0.1.11");
+        assert_true(guest_dhcp(n, 4, lease, sizeof(lease)));
+        assert_non_null(strstr(lease, "mtu=1300 "));
+        assert_int_equal(
+            guest_run(g, NULL, 0, RUN("ping", "-M", "do", "-s", "1272", "-c", "1", "-W", "1", "10.0.2.12")),
+            0);
+        assert_int_not_equal(
+            guest_run(g, text, sizeof(text),
+                      RUN("ping", "-M", "do", "-s", "1273", "-c", "1", "-W", "1", "10.0.2.12")),
+            0);
+        assert_non_null(strstr(text, "mtu = 1300"));
+}
+
 static void the_last_port_takes_subnet_and_vpc_along(void **state)
 {
         struct host *h = *state;
@@ -641,6 +665,7 @@ int main(int argc, char **argv)
             HOST(strangers_get_no_lease),
             HOST(an_address_passes_to_the_next_port_at_once),
             HOST(a_changed_port_is_served_as_it_is_now),
+            HOST(subnets_have_mtus_of_their_own),
             HOST(the_last_port_takes_subnet_and_vpc_along),
             HOST(a_tap_deleted_by_hand_is_reported_and_made_again),
             HOST(a_tap_taken_out_of_its_bridge_is_put_back),

@@ -392,12 +392,11 @@ static void write_metric(FILE *out, struct ak_metric *metric)
 {
         static const char *const kinds[] = {
             [AK_COUNTER] = "counter", [AK_GAUGE] = "gauge", [AK_HISTOGRAM] = "histogram"};
-        struct ak_series *series;
 
         (void)fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", metric->spec->name, metric->spec->help,
                       metric->spec->name, kinds[metric->spec->kind]);
-        TAILQ_FOREACH(series, &metric->series, link)
-        {
+        for (struct ak_series *series = TAILQ_FIRST(&metric->series); series;
+             series = TAILQ_NEXT(series, link)) {
                 if (metric->spec->kind == AK_HISTOGRAM) {
                         write_histogram(out, series);
                         continue;

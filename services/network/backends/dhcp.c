@@ -9,12 +9,14 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "libcommon/cleanup.h"
+#include "libcommon/netaddr.h"
 #include "services/network/backends/dhcp_process.h"
 #include "services/network/backends/netns.h"
 #include "services/network/label.h"
@@ -138,10 +140,9 @@ static void print_mtu(FILE *f, const struct net_port_spec *spec, const char *old
 {
         static const char line[] = "\ndhcp-option=option:mtu,";
         const char *known = strstr(old, line);
-        unsigned int mtu = 0;
+        unsigned long mtu = known ? strtoul(known + sizeof(line) - 1, NULL, 10) : 0;
 
-        if (old[0] == '\0' ||
-            (known && sscanf(known + sizeof(line) - 1, "%5u", &mtu) == 1 && mtu == spec->mtu))
+        if (old[0] == '\0' || (known && mtu == spec->mtu))
                 fprintf(f, "%s%u\n", line + 1, spec->mtu);
 }
 
@@ -326,14 +327,6 @@ static int send_release(void *arg)
         return n < 0 ? -errno : 0;
 }
 
-static int parse_mac_bytes(const char *mac, uint8_t out[6])
-{
-        return sscanf(mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &out[0], &out[1], &out[2], &out[3], &out[4],
-                      &out[5]) == 6
-                   ? 0
-                   : -EINVAL;
-}
-
 /* The router option of the running configuration is the server's own address. */
 static int server_address(const char *conf_path, struct ak_ip *out)
 {
@@ -354,11 +347,12 @@ static int end_lease(int ns_fd, const struct paths *p, const char *subnet_id, co
 {
         struct net_name interface = net_gateway_name(subnet_id);
         struct release release = {.interface = interface.s};
-        char mac[AK_MAC_SIZE];
+        char text_mac[AK_MAC_SIZE], mac[AK_MAC_SIZE];
 
-        if (dhcp_reservation_parse(text, mac, &release.address) < 0 ||
-            parse_mac_bytes(mac, release.mac) < 0 || server_address(p->conf, &release.server) < 0)
+        if (dhcp_reservation_parse(text, text_mac, &release.address) < 0 || ak_mac_parse(text_mac, mac) < 0 ||
+            server_address(p->conf, &release.server) < 0)
                 return 0; /* not ours to read: no lease can come of it */
+        ak_mac_bytes(mac, release.mac);
         return netns_run(ns_fd, send_release, &release);
 }
 

@@ -4,12 +4,10 @@
 # alkaidctl tap, record, show, stats and replay on the bus of a real node with fake backends.
 
 bats_require_minimum_version 1.5.0
-bats_load_library bats-support
-bats_load_library bats-assert
+load helpers
 
 setup_file() {
-  ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  export ROOT BIN=$ROOT/build/${ALKAID_DEV_PRESET:-debug}/bin NODE=$BATS_FILE_TMPDIR/node
+  export NODE=$BATS_FILE_TMPDIR/node
   mkdir "$NODE"
   "$ROOT/tests/lib/fake-node" start "$NODE" "$BIN"
   export KUBECONFIG=$NODE/kubeconfig BUS=$NODE/bus CAPTURE=$BATS_FILE_TMPDIR/capture
@@ -34,7 +32,7 @@ record() { # OPTIONS... FILE: in the background; returns when it has heard what 
   local file=${!#}
   "$BIN/alkaidctl" record --bus-dir "$BUS" --node-name fake "$@" 3>&- 4>&- 2>"$BATS_TEST_TMPDIR/record" &
   recorder=$!
-  until_true 30 heard_all "$file"
+  wait_until 30 heard_all "$file"
 }
 heard_all() { [[ $(ctl show --json "$1" 2>/dev/null | jq -r .publisher | sort -u | xargs) == 'hypervisor network watcher' ]]; }
 
@@ -42,15 +40,6 @@ end_record() {
   kill "$recorder"
   wait "$recorder"
   recorder=''
-}
-
-until_true() { # SECONDS COMMAND...
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < deadline)) || { echo "not so in time: $*" >&2 && return 1; }
-    sleep 0.1
-  done
 }
 
 @test "tap shows last values to whoever comes, and filters" {

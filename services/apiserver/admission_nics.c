@@ -62,12 +62,13 @@ static json_t *new_port(const struct nic *n, const json_t *subnet)
 
         api_random_uuid(n->t->core, id);
         api_random_uuid(n->t->core, uid);
-        port = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:o, s:i, s:[{s:s, s:s, s:s, s:s}]}, s:{s:s, s:b}}",
-                         "apiVersion", "vpc.alkaid.io/v1", "kind", "Port", "metadata", "name", id,
-                         "namespace", api_namespace(n->pod), "uid", uid, "creationTimestamp",
-                         api_time(n->t->real_us), "generation", 1, "ownerReferences", "apiVersion", "v1",
-                         "kind", "Pod", "name", api_name(n->pod), "uid", api_uid(n->pod), "spec", "vpc",
-                         api_text(n->pod, "spec.vpc"), "autoCreated", 1);
+        port = json_pack(
+            "{s:s, s:s, s:{s:s, s:s, s:s, s:o, s:i, s:[{s:s, s:s, s:s, s:s, s:b, s:b}]}, s:{s:s, s:b}}",
+            "apiVersion", "vpc.alkaid.io/v1", "kind", "Port", "metadata", "name", id, "namespace",
+            api_namespace(n->pod), "uid", uid, "creationTimestamp", api_time(n->t->real_us), "generation", 1,
+            "ownerReferences", "apiVersion", "v1", "kind", "Pod", "name", api_name(n->pod), "uid",
+            api_uid(n->pod), "controller", 1, "blockOwnerDeletion", 1, "spec", "vpc",
+            api_text(n->pod, "spec.vpc"), "autoCreated", 1);
         copy_if_set(n->entry, "ipAddress", port, "spec.ipAddresses", true);
         copy_if_set(n->entry, "macAddress", port, "spec.macAddress", false);
         copy_if_set(n->entry, "securityGroups", port, "spec.securityGroups", false);

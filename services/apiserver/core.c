@@ -46,8 +46,12 @@ int api_core_new(struct api_core **out, const struct api_core_config *config)
         core->node_pods = json_object();
         core->ip_cursors = json_object();
         core->owned = json_object();
+        core->waiting = json_object();
+        core->due = json_object();
+        core->lost = json_object();
         if (!core->tables || !core->hot || !core->index || !core->pod_ports || !core->unscheduled ||
-            !core->node_pods || !core->ip_cursors || !core->owned)
+            !core->node_pods || !core->ip_cursors || !core->owned || !core->waiting || !core->due ||
+            !core->lost)
                 return -ENOMEM;
         zhashx_set_duplicator(core->index, dup_text);
         zhashx_set_destructor(core->index, free_text);
@@ -74,6 +78,9 @@ struct api_core *api_core_free(struct api_core *core)
         json_decref(core->node_pods);
         json_decref(core->ip_cursors);
         json_decref(core->owned);
+        json_decref(core->waiting);
+        json_decref(core->due);
+        json_decref(core->lost);
         free(core);
         return NULL;
 }
@@ -292,6 +299,21 @@ static bool empty_kind(struct api_txn *t, const struct api_kind *kind, const cha
         return empty;
 }
 
+/* It is empty; finalizers of others may hold it all the same. */
+static void end_namespace(struct api_txn *t, json_t *ns)
+{
+        json_t *copy;
+
+        if (json_array_size(api_at(ns, "metadata.finalizers")) == 0) {
+                if (api_txn_delete(t, &api_kind_namespace, ns) == 0)
+                        api_owner_gone(t, ns, false);
+        } else if (json_array_size(api_at(ns, "spec.finalizers")) > 0) {
+                copy = api_copy(ns);
+                (void)api_set(copy, "spec.finalizers", json_array());
+                (void)api_txn_put(t, &api_kind_namespace, copy);
+        }
+}
+
 static void sweep_namespaces(struct api_txn *t)
 {
         static const struct api_kind *const order[] = {
@@ -308,7 +330,7 @@ static void sweep_namespaces(struct api_txn *t)
                 for (size_t k = 0; k < AK_ARRAY_SIZE(order) && empty; k++)
                         empty = empty_kind(t, order[k], api_name(ns));
                 if (empty)
-                        (void)api_txn_delete(t, &api_kind_namespace, ns);
+                        end_namespace(t, ns);
         }
 }
 
@@ -368,6 +390,14 @@ static bool sweep_is_due(const struct api_core *core, uint64_t real_us)
                api_objects(core, &api_kind_event)->count > EVENTS_MAX + EVENTS_MAX / 10;
 }
 
+static uint64_t next_tick_us(const struct api_core *core)
+{
+        uint64_t sweep_us = api_objects(core, &api_kind_event)->count ? core->next_sweep_us : 0;
+        uint64_t retry_us = api_owners_next_us(core);
+
+        return sweep_us && (!retry_us || sweep_us < retry_us) ? sweep_us : retry_us;
+}
+
 int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *out, uint64_t *next_us)
 {
         struct api_txn t;
@@ -376,13 +406,15 @@ int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *ou
         api_txn_begin(&t, core, real_us, out);
         schedule(&t);
         sweep_namespaces(&t);
-        api_collect_dependents(&t);
         if (sweep_is_due(core, real_us)) {
                 sweep_events(&t);
                 core->next_sweep_us = real_us + SWEEP_INTERVAL_US;
         }
+        api_owners_retry(&t);
+        api_collect_dependents(&t);
+        api_owners_remember(&t);
         api_txn_deinit(&t);
         api_hot_cool(core->hot);
-        *next_us = api_objects(core, &api_kind_event)->count ? core->next_sweep_us : 0;
+        *next_us = next_tick_us(core);
         return 0;
 }

@@ -357,12 +357,30 @@ static bool spec_changed(const json_t *old, const json_t *object)
         return (a || b) && !(a && b && json_equal(a, b));
 }
 
-/* The last finalizer of an object that is to go was taken away. */
-static bool now_free(const json_t *object)
+bool api_is_free(const json_t *object)
 {
         return api_is_deleting(object) && json_array_size(api_at(object, "metadata.finalizers")) == 0 &&
                json_integer_value(api_at(object, "metadata.deletionGracePeriodSeconds")) == 0 &&
-               !api_at(object, "spec.finalizers");
+               json_array_size(api_at(object, "spec.finalizers")) == 0;
+}
+
+/* As kube: who comes late cannot hold what is to go. */
+static void forbid_late_finalizers(const json_t *old, const json_t *object, struct api_causes *causes)
+{
+        const json_t *before = api_at(old, "metadata.finalizers");
+        json_t *finalizer;
+        size_t i;
+
+        json_array_foreach(api_at(object, "metadata.finalizers"), i, finalizer)
+        {
+                bool known = false;
+
+                for (size_t k = 0; k < json_array_size(before) && !known; k++)
+                        known = json_equal(json_array_get(before, k), finalizer);
+                if (!known)
+                        api_cause(causes, API_FORBIDDEN, "metadata.finalizers", finalizer,
+                                  "no new finalizers can be added if the object is being deleted");
+        }
 }
 
 static void store_update(struct api_txn *t, const struct api_request *r, const json_t *old, json_t *object)
@@ -377,13 +395,13 @@ static void store_update(struct api_txn *t, const struct api_request *r, const j
                               json_integer(json_integer_value(api_at(old, "metadata.generation")) + 1));
                 api_trace_put(t, r->kind, object);
         }
-        int rc = now_free(object) ? api_txn_delete(t, r->kind, object)
-                                  : api_txn_put(t, r->kind, json_incref(object));
+        int rc = api_is_free(object) ? api_txn_delete(t, r->kind, object)
+                                     : api_txn_put(t, r->kind, json_incref(object));
         if (rc == 0) {
                 t->out->code = 200;
                 t->out->object = json_incref(object);
-                if (now_free(object))
-                        api_owner_gone(t, object, NULL);
+                if (api_is_free(object))
+                        api_owner_gone(t, object, false);
         }
 }
 
@@ -396,6 +414,8 @@ static void apply_update(struct api_txn *t, const struct api_request *r, const j
         struct api_causes causes = {0};
 
         if (check_shape(r, object, &causes, t->out)) {
+                if (api_is_deleting(old))
+                        forbid_late_finalizers(old, object, &causes);
                 if (rule)
                         rule(t, old, object, &causes);
                 if (!t->out->code && api_causes_any(&causes))
@@ -491,8 +511,11 @@ static void write_request(struct api_txn *t, const struct api_request *r)
                         update(t, r);
                 }
         }
-        if (t->out->code && t->out->code < 400)
+        if (t->out->code && t->out->code < 400) {
                 api_collect_dependents(t);
+                if (!r->dry_run)
+                        api_owners_remember(t);
+        }
         if (!t->out->code)
                 api_fail(t->out, 500, "InternalError", r->kind, r->name, "out of memory");
         if (t->out->code >= 400 || r->dry_run)

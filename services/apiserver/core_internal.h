@@ -89,7 +89,11 @@ struct api_core {
         json_t *node_pods;   /* node -> number of its pods */
         bool schedule_due;   /* a pod waits, or a node changed, since the scheduler last looked */
         json_t *ip_cursors;  /* subnet uid -> index to try next */
-        json_t *owned;       /* owner uid -> {"kind number key": true} */
+        json_t *owned;       /* owner uid -> {"kind number key": flags} */
+        json_t *waiting;     /* uid of an owner that waits for its dependents -> "kind number key" */
+        json_t *due;         /* of those, uid -> true: to be looked at before the transaction ends */
+        json_t *lost;        /* uid of an owner that is gone while a dependent refused to go -> true */
+        uint64_t next_retry_us;
         uint64_t next_vni;
         uint64_t next_sweep_us;
 };
@@ -251,14 +255,29 @@ void api_handle_binding(struct api_txn *t, const struct api_request *r);
 /* Follows every change of an object. */
 void api_index_owners(struct api_core *core, const struct api_kind *kind, bool present, const char *key,
                       const json_t *object);
-/* The object is removed; options (may be NULL) are those of its deletion. */
-void api_owner_gone(struct api_txn *t, const json_t *object, const json_t *options);
-/* Deletes, or takes the reference from, what belonged to the owners that are gone. Before the transaction
- * ends. */
+enum api_policy { API_POLICY_BACKGROUND, API_POLICY_FOREGROUND, API_POLICY_ORPHAN };
+/* By the DeleteOptions (may be NULL), else by the object's finalizers. */
+enum api_policy api_policy_of(const json_t *object, const json_t *options);
+/* The object with the finalizers that the policy asks for; new reference, perhaps to the object itself. */
+json_t *api_policy_mark(const struct api_core *core, json_t *object, enum api_policy policy);
+/* The object is removed, or is to be and lets its dependents be. */
+void api_owner_gone(struct api_txn *t, const json_t *object, bool orphan);
+/* Something that may hold the owner changed. */
+void api_owner_touched(struct api_core *core, const char *uid);
+/* Deletes, or takes the reference from, what belonged to the owners that are gone; lets go those that waited.
+ * Before the transaction ends. */
 void api_collect_dependents(struct api_txn *t);
+/* At the end of a transaction that stays: which dependents refused to go. */
+void api_owners_remember(struct api_txn *t);
+/* Asks them again now and then; before api_collect_dependents(). */
+void api_owners_retry(struct api_txn *t);
+/* When to do so, 0 = no need. */
+uint64_t api_owners_next_us(const struct api_core *core);
 
 /* ---- verbs ---- */
 void api_handle_list(struct api_core *core, const struct api_request *r, struct api_result *out);
 void api_handle_delete(struct api_txn *t, const struct api_request *r);
+/* Nothing holds an object that is to go: no finalizer, no grace. */
+bool api_is_free(const json_t *object);
 /* Removes one object by the rules of its kind; fills t->out. */
 void api_delete_object(struct api_txn *t, const struct api_kind *kind, json_t *object, const json_t *options);

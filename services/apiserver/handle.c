@@ -124,8 +124,13 @@ static int delete_options(const struct rest_request *r, json_t **body)
         if (r->grace_seconds >= 0 && !json_object_get(*body, "gracePeriodSeconds") &&
             json_object_set_new(*body, "gracePeriodSeconds", json_integer(r->grace_seconds)) < 0)
                 return -ENOMEM;
-        if (r->propagation && !json_object_get(*body, "propagationPolicy") &&
+        /* Of the two ways to say what becomes of dependents, the body's counts. */
+        if (json_object_get(*body, "propagationPolicy") || json_object_get(*body, "orphanDependents"))
+                return 0;
+        if (r->propagation &&
             json_object_set_new(*body, "propagationPolicy", json_string(r->propagation)) < 0)
+                return -ENOMEM;
+        if (r->orphan_set && json_object_set_new(*body, "orphanDependents", json_boolean(r->orphan)) < 0)
                 return -ENOMEM;
         return 0;
 }

@@ -113,6 +113,7 @@ static void index_binding(struct api_core *core, bool present, const char *key, 
         (void)snprintf(slot, sizeof(slot), "slot/%s/%lld", pod,
                        (long long)json_integer_value(api_at(port, "spec.slot")));
         index_put(core, present, slot, key);
+        api_owner_touched(core, pod);
 }
 
 static void index_port(struct api_core *core, bool present, const char *key, const json_t *port)

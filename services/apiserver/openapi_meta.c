@@ -95,9 +95,10 @@ static const struct api_field delete_options_fields[] = {
     {"dryRun", &texts, false, "[\"All\"]: check only, change nothing."},
     {"gracePeriodSeconds", &integer, false, "Time for the VM to shut down; 0 = at once."},
     {"kind", &text, false, "What this object is."},
-    {"orphanDependents", &boolean, false, "Kept for old clients."},
+    {"orphanDependents", &boolean, false, "The older form: true is Orphan, false Background."},
     {"preconditions", &preconditions, false, "Checked before anything is deleted."},
-    {"propagationPolicy", &text, false, "Orphan, Background or Foreground."},
+    {"propagationPolicy", &text, false,
+     "What becomes of dependents: Background (deleted), Foreground (deleted first), Orphan (kept)."},
 };
 
 const struct api_schema oa_schema_delete_options = {

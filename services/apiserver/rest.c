@@ -238,6 +238,13 @@ static int q_initial(struct query *q, const char *name, const char *value, size_
         return read_bool(q, name, value, &q->r->initial_events);
 }
 
+static int q_orphan(struct query *q, const char *name, const char *value, size_t offset)
+{
+        (void)offset;
+        q->r->orphan_set = true;
+        return read_bool(q, name, value, &q->r->orphan);
+}
+
 static int q_dry_run(struct query *q, const char *name, const char *value, size_t offset)
 {
         (void)offset;
@@ -298,6 +305,7 @@ static const struct {
     {"labelSelector", q_string, AT(api.label_selector)},
     {"limit", q_u32, AT(api.limit)},
     {"limitBytes", q_i64, AT(limit_bytes)},
+    {"orphanDependents", q_orphan, 0},
     {"pretty", q_bool, AT(pretty)},
     {"previous", q_bool, AT(previous)},
     {"propagationPolicy", q_string, AT(propagation)},

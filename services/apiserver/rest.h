@@ -62,6 +62,7 @@ struct rest_request {
 
         int64_t grace_seconds; /* DELETE; -1 = not given */
         const char *propagation;
+        bool orphan, orphan_set; /* orphanDependents, the older form of the same */
 
         const char *container;                          /* attach, log */
         bool stdin_, stdout_, stderr_, tty;             /* attach */

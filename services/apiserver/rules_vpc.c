@@ -255,6 +255,13 @@ static void namespace_create(struct api_txn *t AK_UNUSED, json_t *ns, struct api
         (void)json_object_set_new(ns, "status", json_pack("{s:s}", "phase", "Active"));
 }
 
+/* Only the server, which has emptied it, lets a namespace go. */
+static void namespace_update(struct api_txn *t AK_UNUSED, const json_t *old, json_t *ns,
+                             struct api_causes *causes AK_UNUSED)
+{
+        (void)api_set(ns, "spec.finalizers", api_copy(api_at(old, "spec.finalizers")));
+}
+
 static void namespace_remove(struct api_txn *t, const json_t *ns, const json_t *options AK_UNUSED,
                              bool *finally)
 {
@@ -276,8 +283,10 @@ static void namespace_remove(struct api_txn *t, const json_t *ns, const json_t *
         (void)api_txn_put(t, &api_kind_namespace, copy);
 }
 
-const struct api_rules api_rules_namespace = {
-    .kind = &api_kind_namespace, .create = namespace_create, .remove = namespace_remove};
+const struct api_rules api_rules_namespace = {.kind = &api_kind_namespace,
+                                              .create = namespace_create,
+                                              .update = namespace_update,
+                                              .remove = namespace_remove};
 
 const struct api_rules *api_rules_of(const struct api_kind *kind)
 {

@@ -34,7 +34,8 @@ static const struct api_field owner_fields[] = {
     {"name", &api_schema_string, true, "Name of the owner."},
     {"uid", &api_schema_string, true, "UID of the owner."},
     {"controller", &api_schema_bool, false, "The owner manages this object."},
-    {"blockOwnerDeletion", &api_schema_bool, false, "Kept, not acted upon."},
+    {"blockOwnerDeletion", &api_schema_bool, false,
+     "With propagationPolicy Foreground the owner waits for this object."},
 };
 static const struct api_schema owner =
     API_OBJECT_SCHEMA(owner, API_META_PREFIX "OwnerReference", "An object that this one belongs to.");

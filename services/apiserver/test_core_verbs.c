@@ -209,8 +209,8 @@ static void test_delete_options(void **state)
                                           "{'gracePeriodSeconds': '0'}",
                                           "{'gracePeriodSeconds': -1}",
                                           "{'gracePeriodSeconds': 9223372036854775807}",
-                                          "{'propagationPolicy': 'Sideways'}",
                                           "{'propagationPolicy': 1}",
+                                          "{'orphanDependents': 'yes'}",
                                           "{'preconditions': 'x'}"};
 
         w_node(w, "node1");
@@ -220,6 +220,12 @@ static void test_delete_options(void **state)
         (void)w_tick(w);
         for (size_t i = 0; i < AK_ARRAY_SIZE(bad); i++)
                 assert_int_equal(w_delete(w, &api_kind_pod, "p", bad[i]), 400);
+        assert_int_equal(w_delete(w, &api_kind_pod, "p", "{'propagationPolicy': 'Sideways'}"), 422);
+        assert_cause(w, "propagationPolicy", "supported values: \"Background\", \"Foreground\", \"Orphan\"");
+        assert_int_equal(
+            w_delete(w, &api_kind_pod, "p", "{'propagationPolicy': 'Orphan', 'orphanDependents': true}"),
+            422);
+        assert_cause(w, "propagationPolicy", "cannot both be set");
         /* No grace for the guest, but the node still confirms. */
         assert_int_equal(
             w_delete(w, &api_kind_pod, "p", "{'kind': 'DeleteOptions', 'gracePeriodSeconds': null}"), 200);
@@ -275,60 +281,6 @@ static void test_finalizers(void **state)
                          200);
         assert_null(w_stored(w, &api_kind_vpc, "v"));
         assert_int_equal(w->last.changes[0].type, API_DELETED);
-}
-
-static int owned_event(struct world *w, const char *name, const char *owners)
-{
-        AK_AUTOFREE char *body = NULL;
-
-        assert_true(
-            asprintf(
-                &body,
-                "{'metadata': {'name': '%s', 'ownerReferences': [%s]}, 'involvedObject': {'kind': 'Pod'}}",
-                name, owners) > 0);
-        return w_create(w, &api_kind_event, body);
-}
-
-static void owner(struct world *w, const char *name, char out[200])
-{
-        assert_int_equal(owned_event(w, name, ""), 201);
-        (void)snprintf(out, 200, "{'apiVersion': 'v1', 'kind': 'Event', 'name': '%s', 'uid': '%s'}", name,
-                       w_text(w, "metadata.uid"));
-}
-
-/* What belongs to an object goes with it, with the last owner, down to the end of a long chain. */
-static void test_owners(void **state)
-{
-        struct world *w = *state;
-        char a[200], b[200], both[402], name[20];
-
-        owner(w, "a", a);
-        owner(w, "b", b);
-        (void)snprintf(both, sizeof(both), "%s, %s", a, b);
-        assert_int_equal(owned_event(w, "of-a", a), 201);
-        assert_int_equal(owned_event(w, "of-both", both), 201);
-        assert_int_equal(w_delete(w, &api_kind_event, "a", NULL), 200);
-        assert_int_equal(w_get(w, &api_kind_event, "of-a"), 404);
-        assert_int_equal(w_get(w, &api_kind_event, "of-both"), 200);
-        assert_int_equal(json_array_size(api_at(w->last.object, "metadata.ownerReferences")), 1);
-        assert_int_equal(owned_event(w, "orphan", b), 201);
-        w->request.dry_run = true;
-        assert_int_equal(w_delete(w, &api_kind_event, "b", NULL), 200);
-        assert_int_equal(w_get(w, &api_kind_event, "of-both"), 200);
-        assert_int_equal(w_delete(w, &api_kind_event, "b", "{'propagationPolicy': 'Orphan'}"), 200);
-        assert_int_equal(w_get(w, &api_kind_event, "orphan"), 200);
-        assert_null(api_at(w->last.object, "metadata.ownerReferences"));
-        owner(w, "chain-0", a);
-        for (int i = 1; i < 2000; i++) {
-                (void)snprintf(name, sizeof(name), "chain-%d", i);
-                assert_int_equal(owned_event(w, name, a), 201);
-                (void)snprintf(a, sizeof(a),
-                               "{'apiVersion': 'v1', 'kind': 'Event', 'name': '%s', 'uid': '%s'}", name,
-                               w_text(w, "metadata.uid"));
-        }
-        assert_int_equal(w_delete(w, &api_kind_event, "chain-0", NULL), 200);
-        assert_int_equal(w->last.change_count, 2000);
-        assert_int_equal(w_get(w, &api_kind_event, "chain-1999"), 404);
 }
 
 static void test_delete_collection(void **state)
@@ -591,7 +543,6 @@ int main(void)
             T(test_replace_keeps_what_the_server_filled_in),
             T(test_finalizers),
             T(test_delete_collection),
-            T(test_owners),
             T(test_vpcs_and_subnets),
             T(test_auto_vpc_respects_what_is_there),
             T(test_namespaces),

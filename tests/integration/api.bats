@@ -109,6 +109,51 @@ version() { do_it GET "$PODS/vm" | head -n1 | jq -r .metadata.resourceVersion; }
   assert_equal "$(code)" 404
 }
 
+# owned NAME: an event that belongs to the event "owner" and holds it up; a finalizer holds it, too.
+owned() {
+  local uid
+  uid=$(do_it GET "$EVENTS/owner" | head -n1 | jq -r .metadata.uid)
+  jq -c --arg uid "$uid" '.metadata.finalizers = ["x/held"] | .metadata.ownerReferences =
+    [{apiVersion: "v1", kind: "Event", name: "owner", uid: $uid, blockOwnerDeletion: true}]' <<<"$(event "$1")"
+}
+let_go() { do_it PATCH "$EVENTS/$1" '{"metadata":{"finalizers":null}}' application/merge-patch+json; }
+
+@test "propagationPolicy: by query and body, Foreground waits, Orphan leaves behind" {
+  local how
+  for how in query body; do
+    do_it POST "$EVENTS" "$(event owner)" >/dev/null
+    do_it POST "$EVENTS" "$(owned child)" >/dev/null
+    if [[ $how == query ]]; then
+      run -0 do_it DELETE "$EVENTS/owner?propagationPolicy=Foreground"
+    else
+      run -0 do_it DELETE "$EVENTS/owner" '{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Foreground"}'
+    fi
+    assert_equal "$(code) $(json .metadata.finalizers)" '200 ["foregroundDeletion"]'
+    run -0 do_it GET "$EVENTS/child"
+    [[ $(json .metadata.deletionTimestamp) == 20* ]]
+    run -0 let_go child
+    run -0 do_it GET "$EVENTS/owner"
+    assert_equal "$(code)" 404
+  done
+  for how in '?orphanDependents=true' '?propagationPolicy=Orphan'; do
+    do_it POST "$EVENTS" "$(event owner)" >/dev/null
+    do_it POST "$EVENTS" "$(owned child)" >/dev/null
+    run -0 do_it DELETE "$EVENTS/owner$how"
+    assert_equal "$(code)" 200
+    run -0 do_it GET "$EVENTS/child"
+    assert_equal "$(code) $(json '.metadata | [.ownerReferences, .deletionTimestamp]')" '200 [null,null]'
+    let_go child >/dev/null
+    do_it DELETE "$EVENTS/child" >/dev/null
+  done
+  run -0 do_it DELETE "$EVENTS/none?propagationPolicy=Sideways"
+  assert_equal "$(code)" 422
+  assert_output --partial '\"Background\", \"Foreground\", \"Orphan\"'
+  run -0 do_it DELETE "$EVENTS/none?propagationPolicy=Orphan&orphanDependents=true"
+  assert_equal "$(code)" 422
+  run -0 do_it DELETE "$EVENTS/none?orphanDependents=perhaps"
+  assert_equal "$(code)" 400
+}
+
 @test "fieldValidation: Strict refuses, Warn warns, Ignore is silent" {
   local body
   body=$(pod_json vm | jq -c '.spec.nonsense=1')

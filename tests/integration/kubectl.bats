@@ -145,6 +145,31 @@ check_create() { # kubectl sends these as protobuf
 }
 @test "create and delete a namespace" { each_kubectl check_create; }
 
+lease() { # NAME [OWNER-UID]: an owned one is held by a finalizer
+  printf 'apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n  name: %s\n' "$1"
+  (($# < 2)) || printf '  finalizers: [x/held]\n  ownerReferences:\n  - {apiVersion: coordination.k8s.io/v1, %s%s}\n' \
+    "kind: Lease, name: owner, blockOwnerDeletion: true, uid: " "$2"
+}
+check_cascade() {
+  local uid
+  uid=$("$kubectl" create -o 'jsonpath={.metadata.uid}' -f - <<<"$(lease owner)")
+  "$kubectl" create -f - <<<"$(lease owned "$uid")"
+  run -0 "$kubectl" delete lease owner --cascade=foreground --wait=false
+  run -0 "$kubectl" get lease owner -o 'jsonpath={.metadata.finalizers}'
+  assert_output '["foregroundDeletion"]'
+  run -0 "$kubectl" patch lease owned --type merge -p '{"metadata":{"finalizers":null}}'
+  run -0 "$kubectl" get leases -o name
+  assert_output ''
+  uid=$("$kubectl" create -o 'jsonpath={.metadata.uid}' -f - <<<"$(lease owner)")
+  "$kubectl" create -f - <<<"$(lease owned "$uid")"
+  run -0 "$kubectl" delete lease owner --cascade=orphan
+  run -0 "$kubectl" get lease owned -o 'jsonpath={.metadata.ownerReferences}{.metadata.deletionTimestamp}'
+  assert_output ''
+  run -0 "$kubectl" patch lease owned --type merge -p '{"metadata":{"finalizers":null}}'
+  run -0 "$kubectl" delete lease owned
+}
+@test "delete --cascade: foreground waits for dependents, orphan leaves them" { each_kubectl check_cascade; }
+
 check_can_i() {
   run -0 "$kubectl" auth can-i patch pods/status
   assert_line yes

@@ -191,11 +191,47 @@ has_rates() { [[ $(query 'sum(verb_code:alkaid_http_request_seconds:rate_5m) > 0
   assert_equal "$(jq -sr '[.[]|select(.service!="apiserver" and .name!="watch")|.parent]|unique|length' <<<"$output")" 1
   assert_equal "$(jq -sr '.[]|select(.name=="patch").span' <<<"$output")" \
     "$(jq -sr '.[]|select(.name=="port").parent' <<<"$output")"
-  run -0 "$BIN/alkaidctl" trace vm eth0 <"$BATS_FILE_TMPDIR/watcher.log"
+  run -0 "$BIN/alkaidctl" trace vm eth0 --log - <"$BATS_FILE_TMPDIR/watcher.log"
   assert_line --regexp '^plug '
   run -1 "$BIN/alkaidctl" trace vm eth9 "${logs[@]}"
-  assert_output --partial 'nothing of NIC eth9'
+  assert_output --partial 'logs tell nothing of NIC eth9'
   run -2 "$BIN/alkaidctl" trace vm
+  run -2 "$BIN/alkaidctl" trace vm eth1 "${logs[@]}" --since 2026-01-01T00:00:00Z
+}
+
+# The services' logs as systemd would have kept them, beside another program's, in files of systemd's own making.
+make_journal() { # DIRECTORY
+  /usr/bin/python3 - "$BATS_FILE_TMPDIR" "$SERVICES" <<'PYTHON' | /lib/systemd/systemd-journal-remote -o "$1/alkaid.journal" -
+import re, sys
+from datetime import datetime
+entries = [(1, "other", "ts=1 event=span name=plug trace=1 pod=p nic=eth1")]
+for service in sys.argv[2].split():
+    for line in open(f"{sys.argv[1]}/{service}.log", errors="replace"):
+        when = re.search(r"ts=(\S+)Z ", line)
+        if when:
+            us = int(datetime.fromisoformat(when[1] + "+00:00").timestamp() * 1e6)
+            entries.append((us, f"alkaid-{service}", line.rstrip("\n")))
+for us, name, line in sorted(entries):
+    print(f"__REALTIME_TIMESTAMP={us}\n__MONOTONIC_TIMESTAMP={us % 10**12}\n_BOOT_ID={'0' * 31}1")
+    print(f"PRIORITY=6\nSYSLOG_IDENTIFIER={name}\nMESSAGE={line}\n")
+PYTHON
+}
+
+@test "alkaidctl trace reads systemd's journal itself" {
+  local journal=$BATS_TEST_TMPDIR/journal logs=() service
+  mkdir "$journal" "$BATS_TEST_TMPDIR/empty"
+  make_journal "$journal"
+  for service in $SERVICES; do logs+=(--log "$BATS_FILE_TMPDIR/$service.log"); done
+  run -0 "$BIN/alkaidctl" trace vm eth1 "${logs[@]}"
+  local drawn=$output
+  run -0 "$BIN/alkaidctl" trace vm eth1 --journal "$journal"
+  assert_output "$drawn"
+  run -1 "$BIN/alkaidctl" trace vm eth1 --journal "$journal" --since 2100-01-01T00:00:00Z
+  assert_output --partial 'journal tells nothing of NIC eth1'
+  run -1 "$BIN/alkaidctl" trace vm eth1 --journal "$BATS_TEST_TMPDIR/empty"
+  assert_output --partial 'has no journal that you may read'
+  run -1 "$BIN/alkaidctl" trace vm eth1 --journal "$BATS_TEST_TMPDIR/absent"
+  assert_output --partial 'No such file or directory'
 }
 
 # Names of services that have sent a span of this trace.
@@ -207,7 +243,7 @@ exported_by_all() { [[ $(exported_by "$1" | wc -l) == 4 ]]; }
 
 @test "the same spans reach a collector over OTLP" {
   local trace
-  trace=$("$BIN/alkaidctl" trace vm eth1 --output json <"$BATS_FILE_TMPDIR/watcher.log" | jq -sr '.[0].trace')
+  trace=$("$BIN/alkaidctl" trace vm eth1 --output json --log "$BATS_FILE_TMPDIR/watcher.log" | jq -sr '.[0].trace')
   wait_until 30 exported_by_all "$trace" || { cat "$BATS_FILE_TMPDIR/spans.json" && false; }
   run -0 exported_by "$trace"
   assert_output "$(printf 'alkaid-%s\n' apiserver hypervisor network watcher)"

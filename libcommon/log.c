@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +22,9 @@
 #define LINE_MAX_BYTES 8192
 #define CUT_MARK       "..."
 
-static const char *log_service = "alkaid";
-static enum ak_log_level log_min = AK_LOG_INFO;
-static bool log_tty;
+static const char *_Atomic log_service = "alkaid";
+static _Atomic(enum ak_log_level) log_min = AK_LOG_INFO; /* SIGHUP may set it while threads log */
+static atomic_bool log_tty;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_colours[] = {"\033[90m", "\033[32m", "\033[33m", "\033[31m"};
@@ -33,6 +34,11 @@ void ak_log_init(const char *service, enum ak_log_level min_level)
         log_service = service;
         log_min = min_level;
         log_tty = isatty(STDERR_FILENO) == 1;
+}
+
+bool ak_log_enabled(enum ak_log_level level)
+{
+        return level >= log_min;
 }
 
 int ak_log_level_parse(const char *text, enum ak_log_level *out)

@@ -10,14 +10,16 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "libcommon/cleanup.h"
 
 enum ak_log_level { AK_LOG_DEBUG, AK_LOG_INFO, AK_LOG_WARN, AK_LOG_ERROR };
 
-/* Called once by main(); `service` must outlive the process. Not thread-safe; everything else here is. */
+/* Called by main(), and again when the level changes; `service` must outlive the process. */
 void ak_log_init(const char *service, enum ak_log_level min_level);
+bool ak_log_enabled(enum ak_log_level level);
 /* "debug", "info", "warn", "error" -> level; -EINVAL otherwise. */
 int ak_log_level_parse(const char *text, enum ak_log_level *out);
 

@@ -512,7 +512,8 @@ static int load_all(struct loader *l, const struct builtins *b, int argc, char *
         return r < 0 ? -EINVAL : 0;
 }
 
-int ak_options_load(const struct ak_program *p, int argc, char **argv, void *config, int *first_operand)
+/* At a reload the log level that holds now holds until the settings are read. */
+static int load(const struct ak_program *p, int argc, char **argv, void *config, bool reload)
 {
         struct builtins b = {.config = getenv("ALKAID_CONFIG")};
         struct loader l = {.program = p, .config = config, .file_log_level = AK_LOG_INFO};
@@ -521,7 +522,7 @@ int ak_options_load(const struct ak_program *p, int argc, char **argv, void *con
         if (p->option_count > MAX_OPTIONS)
                 return -EINVAL;
         r = scan(p, argc, argv, &b, NULL);
-        if (r == 0)
+        if (r == 0 && !reload)
                 r = init_log(p, &b, AK_LOG_INFO);
         if (r != 0)
                 return r;
@@ -530,12 +531,68 @@ int ak_options_load(const struct ak_program *p, int argc, char **argv, void *con
                 printf("%s: ok\n", b.config ? b.config : p->name);
                 r = AK_OPTIONS_DONE;
         }
-        if (r != 0) {
+        if (r != 0)
                 ak_options_deinit(p, config);
-                return r;
-        }
-        if (first_operand)
+        return r;
+}
+
+int ak_options_load(const struct ak_program *p, int argc, char **argv, void *config, int *first_operand)
+{
+        int r = load(p, argc, argv, config, false);
+
+        if (r == 0 && first_operand)
                 *first_operand = optind;
+        return r;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+        return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool same_list(const struct ak_strlist *a, const struct ak_strlist *b)
+{
+        if (a->count != b->count)
+                return false;
+        for (size_t i = 0; i < a->count; i++)
+                if (strcmp(a->items[i], b->items[i]) != 0)
+                        return false;
+        return true;
+}
+
+static bool same_value(const struct ak_option *o, const void *a, const void *b)
+{
+        const char *x = (const char *)a + o->offset, *y = (const char *)b + o->offset;
+
+        switch (o->type) {
+        case AK_OPT_STRING:
+        case AK_OPT_ENUM:
+                return same_text(*(char *const *)x, *(char *const *)y);
+        case AK_OPT_BOOL:
+                return *(const bool *)x == *(const bool *)y;
+        case AK_OPT_LIST:
+                return same_list((const void *)x, (const void *)y);
+        default:
+                return *(const uint64_t *)x == *(const uint64_t *)y;
+        }
+}
+
+int ak_options_reload(const struct ak_program *p, int argc, char **argv, const void *config, size_t size,
+                      void (*differs)(void *arg, const char *key), void *arg)
+{
+        AK_AUTOFREE void *fresh = calloc(1, size);
+        int r = fresh ? load(p, argc, argv, fresh, true) : -ENOMEM;
+
+        if (r != 0)
+                return r;
+        for (size_t i = 0; i < p->option_count; i++) {
+                char key[AK_OPTION_NAME_MAX];
+
+                ak_option_yaml_key(p->options[i].name, key);
+                if (!same_value(&p->options[i], config, fresh))
+                        differs(arg, key);
+        }
+        ak_options_deinit(p, fresh);
         return 0;
 }
 

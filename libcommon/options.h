@@ -59,5 +59,12 @@ struct ak_program {
  */
 int ak_options_load(const struct ak_program *program, int argc, char **argv, void *config,
                     int *first_operand);
+/*
+ * The same once more, for SIGHUP: sets the log level anew and names (as a YAML key) each setting that is not
+ * what `config`, of `size` bytes, says; `config` stays as it is. 0, or negative errno after having printed
+ * the error; then nothing has changed.
+ */
+int ak_options_reload(const struct ak_program *program, int argc, char **argv, const void *config,
+                      size_t size, void (*differs)(void *arg, const char *key), void *arg);
 /* Frees what ak_options_load() put into `config`. */
 void ak_options_deinit(const struct ak_program *program, void *config);

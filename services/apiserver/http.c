@@ -597,8 +597,12 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 {
         struct connection *c = *context;
 
-        (void)mhd;
         if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+                const union MHD_ConnectionInfo *info =
+                    MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+                if (info)
+                        api_tls_adopt(((struct api_http *)arg)->server->tls, info->tls_session);
                 *context = calloc(1, sizeof(struct connection));
         } else if (c) {
                 http_connection_gone(arg, c);
@@ -634,8 +638,7 @@ static struct MHD_Daemon *start_daemon(struct api_http *http, int listen_fd)
             {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, http},
             {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, http},
             {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_uri, http},
-            {MHD_OPTION_HTTPS_MEM_KEY, 0, s->pki.server_key},
-            {MHD_OPTION_HTTPS_MEM_CERT, 0, s->pki.server_cert},
+            {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)api_tls_retrieve},
             {MHD_OPTION_HTTPS_MEM_TRUST, 0, s->pki.ca_cert},
             {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITY},
             {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},

@@ -1,38 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <signal.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
 
 #include "libcommon/log.h"
+#include "libcommon/service.h"
 #include "services/apiserver/server.h"
 
-/* Before any thread: signals come through a descriptor, and broken connections are errors of their write. */
 static void prepare_process(void)
 {
         struct rlimit files;
-        sigset_t set;
 
-        (void)signal(SIGPIPE, SIG_IGN);
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        (void)sigprocmask(SIG_BLOCK, &set, NULL);
+        ak_service_prepare();
         if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
                 files.rlim_cur = files.rlim_max;
                 (void)setrlimit(RLIMIT_NOFILE, &files);
         }
 }
 
-static int run(const struct api_options *options)
+static void on_reload(void *arg)
+{
+        api_server_renew(arg);
+}
+
+static int run(struct api_server *server, struct ak_service_options *options)
+{
+        AK_CLEANUP(ak_service_freep) struct ak_service *service = NULL;
+
+        options->on_reload = on_reload;
+        options->arg = server;
+        if (ak_service_new(&service, api_server_loop(server), options) < 0)
+                return API_EXIT_CONFIG;
+        return api_server_run(server);
+}
+
+static int serve(const struct api_options *config, struct ak_service_options *options)
 {
         struct api_server *server = NULL;
-        int code = api_server_new(&server, options);
+        int code = api_server_new(&server, config);
 
-        if (code == 0) {
-                (void)sd_notify(0, "READY=1");
-                code = api_server_run(server);
-                (void)sd_notify(0, "STOPPING=1");
-        }
+        if (code == 0)
+                code = run(server, options);
         (void)api_server_free(server);
         return code;
 }
@@ -46,8 +52,9 @@ int main(int argc, char **argv)
         code = ak_options_load(&api_program, argc, argv, &options, &operand);
         if (code != 0)
                 return code == AK_OPTIONS_DONE ? 0 : 2;
+        struct ak_service_options service = {&api_program, argc, argv, &options, sizeof(options)};
         prepare_process();
-        code = run(&options);
+        code = serve(&options, &service);
         ak_options_deinit(&api_program, &options);
         return code;
 }

@@ -9,11 +9,9 @@
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 
 #include "libcommon/clock.h"
@@ -23,6 +21,7 @@
 #include "services/apiserver/server_internal.h"
 
 #define MAX_ROUNDS   16                           /* of HTTP in one turn, then the loop has its turn */
+#define RENEW_MS     (12 * 60 * 60 * 1000) /* how often certificates are looked at */
 #define MAX_TIMER_US (UINT64_C(10) * 1000 * 1000) /* the wall clock may jump under core_due_us */
 
 /* ---- a turn ---- */
@@ -142,20 +141,6 @@ static int on_hangup(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         (void)item;
         api_http_hangups(s->http);
         api_server_turn(s);
-        return s->stopping ? -1 : 0;
-}
-
-static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
-{
-        struct api_server *s = arg;
-        struct signalfd_siginfo info;
-
-        (void)loop;
-        (void)item;
-        if (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-                ak_log(AK_LOG_INFO, "stopping", "signal", strsignal((int)info.ssi_signo), NULL);
-                s->stopping = true;
-        }
         return s->stopping ? -1 : 0;
 }
 
@@ -380,7 +365,7 @@ static void add_name(const char **names, size_t *count, const char *name)
         names[(*count)++] = name;
 }
 
-static int load_pki(struct api_server *s, const struct address *address)
+static int load_pki(struct api_server *s, const struct address *address, struct pki *out)
 {
         char host[256] = "localhost", error[PKI_ERROR_SIZE] = "";
         AK_AUTOFREE const char **names = calloc(s->options->san.count + 6, sizeof(char *));
@@ -404,7 +389,7 @@ static int load_pki(struct api_server *s, const struct address *address)
                                     "must be a DNS name of lower-case letters, digits, '-' and '.'; "
                                     "give one with --node-name",
                                     API_EXIT_CONFIG);
-        return pki_load(&s->pki, &config, error) < 0 ? refuse_start("pki-dir", error, API_EXIT_CONFIG) : 0;
+        return pki_load(out, &config, error) < 0 ? refuse_start("pki-dir", error, API_EXIT_CONFIG) : 0;
 }
 
 /* ---- start and stop ---- */
@@ -436,14 +421,14 @@ static int open_audit(struct api_server *s)
 
 static int open_front_door(struct api_server *s)
 {
-        char url[400], error[PKI_ERROR_SIZE] = "";
+        char error[PKI_ERROR_SIZE] = "";
         struct address address;
         AK_AUTOCLOSE int fd = -1;
         int rc;
 
         if (split_listen(s->options->listen, &address) < 0)
                 return refuse_start("listen", "must be HOST:PORT or [IPv6]:PORT", API_EXIT_CONFIG);
-        rc = load_pki(s, &address);
+        rc = load_pki(s, &address, &s->pki);
         if (rc == 0)
                 rc = load_access(s);
         if (rc == 0)
@@ -453,13 +438,46 @@ static int open_front_door(struct api_server *s)
         fd = listen_on(&address, s->options->listen);
         if (fd < 0)
                 return fd == -EINVAL ? API_EXIT_CONFIG : API_EXIT_BUSY;
-        make_url(&address, fd, url, sizeof(url));
-        if (pki_write_kubeconfigs(&s->pki, url, error) < 0)
+        make_url(&address, fd, s->url, sizeof(s->url));
+        if (pki_write_kubeconfigs(&s->pki, s->url, error) < 0)
                 return refuse_start("pki-dir", error, API_EXIT_CONFIG);
+        if (api_tls_new(&s->tls) < 0 || api_tls_set(s->tls, s->pki.server_cert, s->pki.server_key) < 0)
+                return refuse_start("pki-dir", "server.crt or server.key cannot be read", API_EXIT_CONFIG);
         if (api_http_new(&s->http, s, fd) < 0)
                 return refuse_start("https", "the HTTP library could not be set up", API_EXIT_CONFIG);
         fd = -1;
-        ak_log(AK_LOG_INFO, "listening", "url", url, "pki", s->options->pki_dir, NULL);
+        ak_log(AK_LOG_INFO, "listening", "url", s->url, "pki", s->options->pki_dir, NULL);
+        return 0;
+}
+
+/* What runs out within 30 days is made anew; what somebody else put there is taken. */
+void api_server_renew(struct api_server *s)
+{
+        AK_CLEANUP(pki_deinit) struct pki fresh = {0};
+        char error[PKI_ERROR_SIZE] = "";
+        struct address address;
+
+        if (split_listen(s->options->listen, &address) < 0 || load_pki(s, &address, &fresh) != 0)
+                return; /* has been logged */
+        if (strcmp(fresh.server_cert, s->pki.server_cert) != 0) {
+                if (api_tls_set(s->tls, fresh.server_cert, fresh.server_key) < 0) {
+                        ak_log(AK_LOG_ERROR, "certificate_refused", "file", "server.crt", NULL);
+                        return;
+                }
+                ak_log(AK_LOG_INFO, "certificate_replaced", "file", "server.crt", NULL);
+        }
+        if (pki_write_kubeconfigs(&fresh, s->url, error) < 0)
+                ak_log(AK_LOG_ERROR, "kubeconfig_failed", "error", error, NULL);
+        struct pki old = s->pki;
+        s->pki = fresh;
+        fresh = old;
+}
+
+static int on_renew(zloop_t *loop, int timer, void *arg)
+{
+        (void)loop;
+        (void)timer;
+        api_server_renew(arg);
         return 0;
 }
 
@@ -476,15 +494,9 @@ static int make_telemetry(struct api_server *s)
 
 static int watch_everything(struct api_server *s)
 {
-        sigset_t set;
-
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        if (s->signal_fd < 0 || watch_fd(s, s->signal_fd, on_signal) < 0 ||
-            watch_fd(s, api_http_poll_fd(s->http), on_http) < 0 ||
-            watch_fd(s, api_http_hangup_fd(s->http), on_hangup) < 0)
+        if (watch_fd(s, api_http_poll_fd(s->http), on_http) < 0 ||
+            watch_fd(s, api_http_hangup_fd(s->http), on_hangup) < 0 ||
+            zloop_timer(s->loop, RENEW_MS, 0, on_renew, s) < 0)
                 return refuse_start("reactor", strerror(errno), API_EXIT_CONFIG);
         return 0;
 }
@@ -516,9 +528,14 @@ int api_server_new(struct api_server **out, const struct api_options *options)
         if (!s)
                 return API_EXIT_CONFIG;
         s->options = options;
-        s->signal_fd = s->timer_id = -1;
+        s->timer_id = -1;
         *out = s;
         return build(s);
+}
+
+zloop_t *api_server_loop(struct api_server *s)
+{
+        return s->loop;
 }
 
 int api_server_run(struct api_server *s)
@@ -546,9 +563,8 @@ struct api_server *api_server_free(struct api_server *s)
         s->docs = api_docs_free(s->docs);
         if (s->store)
                 s->store = s->store->ops->free(s->store);
-        if (s->signal_fd >= 0)
-                (void)close(s->signal_fd);
         zloop_destroy(&s->loop);
+        s->tls = api_tls_free(s->tls);
         s->auth_files = auth_files_free(s->auth_files);
         s->audit = api_audit_free(s->audit);
         pki_deinit(&s->pki);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <czmq.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,12 +19,12 @@ struct api_options {
         char *auto_vpc_cidr;
         uint64_t nic_slots;
         uint64_t max_objects;
-        uint64_t max_body;
+        uint64_t max_body, max_answers;
         uint64_t max_connections, max_user_connections, max_user_watches, max_inflight;
         char *audit_log; /* NULL = audit.log in the state directory, "none" = none */
         uint64_t audit_max_size;
         uint64_t watch_history;
-        uint64_t idle_timeout_us;
+        uint64_t idle_timeout_us, request_timeout_us, watch_stall_timeout_us;
         char *metrics, *otlp; /* address of the endpoint without TLS, URL of the collector; NULL = none */
 };
 
@@ -43,6 +44,10 @@ enum {
  * server is freed with api_server_free() in either case, which ends what is under way cleanly.
  */
 int api_server_new(struct api_server **out, const struct api_options *options);
-/* Runs until SIGTERM, SIGINT (blocked by the caller in all threads) or a failure; returns the exit code. */
+/* For ak_service_new(), which ends it on SIGTERM and SIGINT. */
+zloop_t *api_server_loop(struct api_server *server);
+/* Looks at the certificates again; new connections get what is new. For SIGHUP; done twice a day anyway. */
+void api_server_renew(struct api_server *server);
+/* Runs until its loop is ended or a failure; returns the exit code. */
 int api_server_run(struct api_server *server);
 struct api_server *api_server_free(struct api_server *server);

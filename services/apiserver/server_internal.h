@@ -15,6 +15,7 @@
 #include "services/apiserver/podlog.h"
 #include "services/apiserver/rest.h"
 #include "services/apiserver/server.h"
+#include "services/apiserver/tls.h"
 #include "services/apiserver/watch.h"
 #include "services/apiserver/websocket.h"
 
@@ -31,6 +32,8 @@ struct api_server {
         struct api_commit *commit;
         struct api_hub *hub;
         struct pki pki;
+        struct api_tls *tls;
+        char url[400]; /* as the kubeconfigs have it */
         struct auth_files *auth_files;
         struct api_audit *audit; /* NULL = off */
         struct api_docs *docs;
@@ -38,7 +41,6 @@ struct api_server {
         struct ak_telemetry *telemetry;
         struct api_metrics *metrics;
         size_t consoles; /* sessions open */
-        int signal_fd;
         int timer_id; /* -1 = none */
         uint64_t timer_due_us;
         uint64_t core_due_us; /* real time; 0 = not before the next change */

@@ -19,7 +19,7 @@ alkaid_library(api_pki SOURCES pki.c pki_file.c DEPS ak_common alkaid_dep::gnutl
 pkg_check_modules(ALKAID_apizlib REQUIRED IMPORTED_TARGET zlib)
 alkaid_library(api_shell
   SOURCES attach.c access.c audit.c auth.c auth_files.c commit.c console.c docs.c event.c gzip.c handle.c handle_objects.c handle_review.c http.c http_access.c http_stream.c options.c podlog.c
-          protobuf.c rest.c rest_body.c server.c store_sqlite.c watch.c websocket.c
+          protobuf.c rest.c rest_body.c server.c store_sqlite.c tls.c watch.c websocket.c
   DEPS api_pki api_reviews api_kube_pb ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
        alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay PkgConfig::ALKAID_apizlib)
 
@@ -27,11 +27,11 @@ target_sources(api_shell PRIVATE metrics.c)
 target_link_libraries(api_shell PUBLIC ak_telemetry)
 
 if(TARGET api_core AND TARGET api_openapi)
-  alkaid_program(alkaid-apiserver SOURCES main.c DEPS api_shell api_core api_openapi)
+  alkaid_program(alkaid-apiserver SOURCES main.c DEPS api_shell api_core api_openapi ak_service)
 endif()
 
 # Tests of the shell run with a core without rules (test_stub_core.c), so that they test the shell alone.
-alkaid_library(api_test_harness SOURCES test_harness.c DEPS api_shell alkaid_dep::curl alkaid_dep::cmocka)
+alkaid_library(api_test_harness SOURCES test_harness.c DEPS api_shell ak_service alkaid_dep::curl alkaid_dep::cmocka)
 alkaid_library(api_test_core SOURCES test_stub_core.c DEPS api_image ak_common)
 alkaid_library(api_store_fake SOURCES store_fake.c DEPS alkaid_dep::czmq)
 alkaid_unit_test(test_apiserver_rest SOURCES test_rest.c DEPS api_shell api_test_core)

@@ -17,6 +17,7 @@
 
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
+#include "libcommon/service.h"
 #include "services/apiserver/pki.h"
 
 static char *below(const struct harness *h, const char *name)
@@ -48,28 +49,32 @@ void harness_init(struct harness *h)
                                           .max_inflight = 1000,
                                           .audit_max_size = 1 << 20,
                                           .watch_history = 64,
+                                          .max_answers = 64 << 20,
+                                          .request_timeout_us = UINT64_C(900) * 1000000,
+                                          .watch_stall_timeout_us = UINT64_C(900) * 1000000,
                                           .idle_timeout_us = UINT64_C(900) * 1000000};
 }
 
 static void child(struct harness *h, int ready_fd)
 {
+        static const struct ak_service_options none;
+        struct ak_service *service = NULL;
         struct api_server *server = NULL;
-        sigset_t set;
         int code;
 
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        (void)signal(SIGPIPE, SIG_IGN);
+        ak_service_prepare();
         (void)signal(SIGXFSZ, SIG_IGN); /* a file-size limit plays the full disk */
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigprocmask(SIG_BLOCK, &set, NULL);
         ak_log_init("apiserver", AK_LOG_ERROR);
         code = api_server_new(&server, &h->options);
         if (code == 0) {
                 if (write(ready_fd, "!", 1) != 1)
                         _exit(99);
                 (void)close(ready_fd);
+                if (ak_service_new(&service, api_server_loop(server), &none) < 0)
+                        _exit(98);
                 code = api_server_run(server);
+                service = ak_service_free(service);
         }
         (void)api_server_free(server);
         exit(code);

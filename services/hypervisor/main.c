@@ -1,37 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <curl/curl.h>
 #include <libxml/parser.h>
-#include <signal.h>
-#include <stdio.h>
-#include <systemd/sd-daemon.h>
+#include <stdlib.h>
 
 #include "libcommon/log.h"
+#include "libcommon/service.h"
 #include "services/hypervisor/shell.h"
 
-/* Before any thread: signals come through a descriptor, and libraries make their global state. */
+/* Before any thread: libraries make their global state. */
 static void prepare_process(void)
 {
-        sigset_t set;
-
-        (void)signal(SIGPIPE, SIG_IGN);
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        (void)sigprocmask(SIG_BLOCK, &set, NULL);
+        ak_service_prepare();
         (void)curl_global_init(CURL_GLOBAL_DEFAULT);
         xmlInitParser();
 }
 
-static int run(const struct hv_options *options)
+static int run(struct hv_shell *shell, const struct ak_service_options *options)
+{
+        AK_CLEANUP(ak_service_freep) struct ak_service *service = NULL;
+
+        if (ak_service_new(&service, hv_shell_loop(shell), options) < 0)
+                return EXIT_FAILURE;
+        return hv_shell_run(shell);
+}
+
+static int serve(const struct hv_options *config, const struct ak_service_options *options)
 {
         struct hv_shell *shell = NULL;
-        int code = hv_shell_new(&shell, options);
+        int code = hv_shell_new(&shell, config);
 
-        if (code == 0) {
-                (void)sd_notify(0, "READY=1");
-                code = hv_shell_run(shell);
-                (void)sd_notify(0, "STOPPING=1");
-        }
+        if (code == 0)
+                code = run(shell, options);
         hv_shell_free(shell);
         return code;
 }
@@ -45,8 +44,9 @@ int main(int argc, char **argv)
         code = ak_options_load(&hv_program, argc, argv, &options, &operand);
         if (code != 0)
                 return code == AK_OPTIONS_DONE ? 0 : 2;
+        const struct ak_service_options service = {&hv_program, argc, argv, &options, sizeof(options)};
         prepare_process();
-        code = run(&options);
+        code = serve(&options, &service);
         ak_options_deinit(&hv_program, &options);
         return code;
 }

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What can wake the reactor: the bus, the queue (driver events and answers, images), the core's timer,
- * SIGTERM and SIGINT. Each becomes one event for the core, and the core's actions are carried out at once.
+ * signals (libcommon/service.h). Each becomes one event for the core, whose actions are carried out at once.
  */
 #include "services/hypervisor/shell.h"
 
 #include <czmq.h>
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 
 #include "libcommon/bus.h"
@@ -32,7 +30,7 @@ struct hv_shell {
         char node[AK_LEN_NAME + 1];
         char images_dir[PATH_MAX];
         zloop_t *loop;
-        int signal_fd, timer;
+        int timer;
         struct hv_core *core;
         struct hv_actions actions;
         struct ak_journal *journal;
@@ -242,15 +240,6 @@ static void on_message(void *arg, const struct ak_bus_frame *frame)
         step(s, &(struct hv_event){.type = HV_EVENT_MESSAGE, .message = m});
 }
 
-static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
-{
-        struct signalfd_siginfo info;
-
-        (void)loop;
-        (void)arg;
-        return read(item->fd, &info, sizeof(info)) == (ssize_t)sizeof(info) ? -1 : 0;
-}
-
 /* ------------------------------------------------------------------ making */
 
 static int complain(int code, const char *option, const char *text)
@@ -380,16 +369,8 @@ static int make_console(struct hv_shell *s, const struct hv_options *o)
 static int watch_fds(struct hv_shell *s)
 {
         zmq_pollitem_t queue = {.fd = hv_queue_fd(s->queue), .events = ZMQ_POLLIN};
-        zmq_pollitem_t signals = {.events = ZMQ_POLLIN};
-        sigset_t set;
 
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        signals.fd = s->signal_fd;
-        if (s->signal_fd < 0 || zloop_poller(s->loop, &queue, on_queue, s) < 0 ||
-            zloop_poller(s->loop, &signals, on_signal, s) < 0)
+        if (zloop_poller(s->loop, &queue, on_queue, s) < 0)
                 return complain(1, NULL, "cannot watch descriptors");
         return 0;
 }
@@ -460,7 +441,7 @@ int hv_shell_new(struct hv_shell **out, const struct hv_options *options)
         if (!s)
                 return complain(1, NULL, "out of memory");
         zsys_handler_set(NULL);
-        s->signal_fd = s->timer = -1;
+        s->timer = -1;
         s->bad_messages = (struct ak_ratelimit){.interval_us = UINT64_C(1000000), .burst = 10};
         code = make_parts(s, options);
         if (code != 0) {
@@ -488,10 +469,13 @@ struct hv_shell *hv_shell_free(struct hv_shell *s)
         ak_journal_free(s->journal);
         hv_actions_deinit(&s->actions);
         hv_core_free(s->core);
-        if (s->signal_fd >= 0)
-                (void)close(s->signal_fd);
         free(s);
         return NULL;
+}
+
+zloop_t *hv_shell_loop(struct hv_shell *s)
+{
+        return s->loop;
 }
 
 int hv_shell_run(struct hv_shell *s)

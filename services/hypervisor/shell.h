@@ -23,5 +23,7 @@ struct hv_shell;
 /* Prints what is wrong. Exit code: 0 and *out, else 1 (cannot run) or 2 (configuration). */
 int hv_shell_new(struct hv_shell **out, const struct hv_options *options);
 struct hv_shell *hv_shell_free(struct hv_shell *shell);
-/* Runs until SIGTERM or SIGINT, which the caller has blocked. Exit code. VMs stay as they are. */
+/* For ak_service_new(), which ends it on SIGTERM and SIGINT. */
+zloop_t *hv_shell_loop(struct hv_shell *shell);
+/* Runs until its loop is ended. Exit code. VMs stay as they are. */
 int hv_shell_run(struct hv_shell *shell);

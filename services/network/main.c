@@ -1,32 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <signal.h>
-#include <systemd/sd-daemon.h>
+#include <stdlib.h>
 
 #include "libcommon/log.h"
+#include "libcommon/service.h"
 #include "services/network/shell.h"
 
-/* Before any thread: signals come through a descriptor. */
-static void prepare_process(void)
+static int run(struct net_shell *shell, const struct ak_service_options *options)
 {
-        sigset_t set;
+        AK_CLEANUP(ak_service_freep) struct ak_service *service = NULL;
 
-        (void)signal(SIGPIPE, SIG_IGN);
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        (void)sigprocmask(SIG_BLOCK, &set, NULL);
+        if (ak_service_new(&service, net_shell_loop(shell), options) < 0)
+                return EXIT_FAILURE;
+        return net_shell_run(shell);
 }
 
-static int serve(const struct net_options *options)
+static int serve(const struct net_options *config, const struct ak_service_options *options)
 {
         struct net_shell *shell = NULL;
-        int code = net_shell_new(&shell, options);
+        int code = net_shell_new(&shell, config);
 
-        if (code == 0) {
-                (void)sd_notify(0, "READY=1");
-                code = net_shell_run(shell);
-                (void)sd_notify(0, "STOPPING=1");
-        }
+        if (code == 0)
+                code = run(shell, options);
         net_shell_free(shell);
         return code;
 }
@@ -40,8 +34,9 @@ int main(int argc, char **argv)
         int code = ak_options_load(&net_program, argc, argv, &options, &operand);
         if (code != 0)
                 return code == AK_OPTIONS_DONE ? 0 : 2;
-        prepare_process();
-        code = options.teardown ? net_teardown(&options) : serve(&options);
+        const struct ak_service_options service = {&net_program, argc, argv, &options, sizeof(options)};
+        ak_service_prepare();
+        code = options.teardown ? net_teardown(&options) : serve(&options, &service);
         ak_options_deinit(&net_program, &options);
         return code;
 }

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What can wake the reactor: the bus, the backend's events (kernel, DHCP servers), answers of the workers,
- * the core's timer, SIGTERM and SIGINT. Each becomes one event for the core, and the core's actions are
+ * the core's timer, signals (libcommon/service.h). Each becomes one event for the core, whose actions are
  * carried out at once.
  */
 #include "services/network/shell.h"
 
 #include <czmq.h>
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 #include "libcommon/bus.h"
 #include "libcommon/clock.h"
@@ -27,7 +25,7 @@
 struct net_shell {
         char node[AK_LEN_NAME + 1];
         zloop_t *loop;
-        int signal_fd, timer;
+        int timer;
         struct net_core *core;
         struct ak_journal *journal;
         struct ak_bus *bus;
@@ -329,15 +327,6 @@ static void on_peer_epoch(void *arg, const char *peer, uint64_t epoch)
         step(arg, &event);
 }
 
-static int on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
-{
-        struct signalfd_siginfo info;
-
-        (void)loop;
-        (void)arg;
-        return read(item->fd, &info, sizeof(info)) == (ssize_t)sizeof(info) ? -1 : 0;
-}
-
 /* ------------------------------------------------------------------ making */
 
 static int complain(int code, const char *option, const char *text)
@@ -452,17 +441,9 @@ static int subscribe(struct net_shell *s)
 
 static int watch_fds(struct net_shell *s)
 {
-        zmq_pollitem_t signals = {.events = ZMQ_POLLIN}, backend = {.events = ZMQ_POLLIN};
-        sigset_t set;
+        zmq_pollitem_t backend = {.fd = s->backend->ops->event_fd(s->backend), .events = ZMQ_POLLIN};
 
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        signals.fd = s->signal_fd;
-        backend.fd = s->backend->ops->event_fd(s->backend);
-        if (s->signal_fd < 0 || zloop_poller(s->loop, &signals, on_signal, s) < 0 ||
-            (backend.fd >= 0 && zloop_poller(s->loop, &backend, on_backend, s) < 0))
+        if (backend.fd >= 0 && zloop_poller(s->loop, &backend, on_backend, s) < 0)
                 return complain(1, NULL, "cannot watch descriptors");
         return 0;
 }
@@ -540,12 +521,17 @@ int net_shell_new(struct net_shell **out, const struct net_options *options)
 
         if (!s)
                 return complain(1, NULL, "out of memory");
-        s->signal_fd = s->timer = -1;
+        s->timer = -1;
         s->bad_messages = (struct ak_ratelimit){.interval_us = 10000000, .burst = 5};
         int code = make_parts(s, options);
         if (code == 0)
                 *out = AK_STEAL(s);
         return code;
+}
+
+zloop_t *net_shell_loop(struct net_shell *s)
+{
+        return s->loop;
 }
 
 int net_shell_run(struct net_shell *s)
@@ -568,8 +554,6 @@ struct net_shell *net_shell_free(struct net_shell *s)
         net_core_free(s->core);
         ak_journal_free(s->journal);
         zhashx_destroy(&s->traces);
-        if (s->signal_fd >= 0)
-                (void)close(s->signal_fd);
         free(s);
         return NULL;
 }

@@ -2,6 +2,7 @@
 /* The network service around its core: options, bus, workers, kernel events. */
 #pragma once
 
+#include <czmq.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,7 +25,9 @@ struct net_shell;
 
 /* 0, or an exit code after having logged why: 1 = the host, 2 = an option. */
 int net_shell_new(struct net_shell **out, const struct net_options *options);
-/* Runs until SIGTERM or SIGINT (which main() has blocked). Returns the exit code. */
+/* For ak_service_new(), which ends it on SIGTERM and SIGINT. */
+zloop_t *net_shell_loop(struct net_shell *shell);
+/* Runs until its loop is ended. Returns the exit code. */
 int net_shell_run(struct net_shell *shell);
 /* Waits for calls under way. Ports and DHCP servers stay: VMs go on. */
 struct net_shell *net_shell_free(struct net_shell *shell);

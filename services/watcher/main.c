@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/signalfd.h>
+#include <stdlib.h>
 #include <systemd/sd-daemon.h>
 
 #include "libcommon/log.h"
 #include "libcommon/options.h"
+#include "libcommon/service.h"
 #include "libcommon/telemetry.h"
 #include "services/watcher/shell.h"
 
@@ -74,15 +71,6 @@ static const struct ak_program program = {
     .option_count = AK_ARRAY_SIZE(options),
 };
 
-static int on_signal(zloop_t *loop AK_UNUSED, zmq_pollitem_t *item, void *arg AK_UNUSED)
-{
-        struct signalfd_siginfo info;
-        if (read(item->fd, &info, sizeof(info)) != sizeof(info))
-                return 0;
-        ak_log(AK_LOG_INFO, "stopping", "signal", strsignal((int)info.ssi_signo), NULL);
-        return -1;
-}
-
 static int on_status(zloop_t *loop AK_UNUSED, int timer AK_UNUSED, void *arg)
 {
         struct watcher_core_stats stats;
@@ -93,41 +81,24 @@ static int on_status(zloop_t *loop AK_UNUSED, int timer AK_UNUSED, void *arg)
         return 0;
 }
 
-/* Before any thread is made, so that all of them leave the signals to the loop. */
-static int signal_fd(void)
-{
-        sigset_t set;
-        (void)sigemptyset(&set);
-        (void)sigaddset(&set, SIGTERM);
-        (void)sigaddset(&set, SIGINT);
-        (void)signal(SIGPIPE, SIG_IGN);
-        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-                return -errno;
-        int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        return fd < 0 ? -errno : fd;
-}
-
 static void zloop_freep(zloop_t **loop)
 {
         zloop_destroy(loop);
 }
 
-static int serve(const struct watcher_shell_options *config)
+static int serve(const struct watcher_shell_options *config, const struct ak_service_options *host)
 {
-        AK_AUTOCLOSE int fd = signal_fd();
         AK_CLEANUP(zloop_freep) zloop_t *loop = zloop_new();
         AK_CLEANUP(watcher_shell_freep) struct watcher_shell *shell = NULL;
-        zmq_pollitem_t signals = {.fd = fd, .events = ZMQ_POLLIN};
-        if (fd < 0 || !loop)
+        AK_CLEANUP(ak_service_freep) struct ak_service *service = NULL;
+
+        if (!loop || watcher_shell_new(&shell, loop, config) < 0)
                 return EXIT_FAILURE;
-        if (watcher_shell_new(&shell, loop, config) < 0)
+        if (zloop_timer(loop, STATUS_EVERY_MS, 0, on_status, shell) < 0 ||
+            ak_service_new(&service, loop, host) < 0)
                 return EXIT_FAILURE;
-        if (zloop_poller(loop, &signals, on_signal, NULL) != 0 ||
-            zloop_timer(loop, STATUS_EVERY_MS, 0, on_status, shell) < 0)
-                return EXIT_FAILURE;
-        (void)sd_notify(0, "READY=1\nSTATUS=waiting for the API server");
+        (void)sd_notify(0, "STATUS=waiting for the API server");
         (void)zloop_start(loop);
-        (void)sd_notify(0, "STOPPING=1");
         return EXIT_SUCCESS;
 }
 
@@ -140,7 +111,9 @@ int main(int argc, char **argv)
         zsys_handler_set(NULL);
         json_object_seed(0);
         int rc = ak_options_load(&program, argc, argv, &config, &operand);
-        int code = rc == AK_OPTIONS_DONE ? EXIT_SUCCESS : rc < 0 ? EXIT_USAGE : serve(&config);
+        const struct ak_service_options service = {&program, argc, argv, &config, sizeof(config)};
+        ak_service_prepare();
+        int code = rc == AK_OPTIONS_DONE ? EXIT_SUCCESS : rc < 0 ? EXIT_USAGE : serve(&config, &service);
         ak_options_deinit(&program, &config);
         return code;
 }

@@ -94,7 +94,8 @@ static void publish(struct ak_bus *bus, struct ak_message *m)
         ak_message_free(m);
 }
 
-static void say_vm(const char *pod, enum ak_vm_wanted wanted, const char *image, const char *boot_port)
+static struct ak_message *vm_diff(const char *pod, enum ak_vm_wanted wanted, const char *image,
+                                  const char *boot_port)
 {
         struct ak_message *m = ak_message_new(ak_message_vm_diff);
         struct ak_vm_diff *d = &m->vm_diff;
@@ -113,6 +114,22 @@ static void say_vm(const char *pod, enum ak_vm_wanted wanted, const char *image,
                 d->boot_ports.count = 1;
                 (void)snprintf(d->boot_ports.items[0], sizeof(d->boot_ports.items[0]), "%s", boot_port);
         }
+        return m;
+}
+
+static void say_vm(const char *pod, enum ak_vm_wanted wanted, const char *image, const char *boot_port)
+{
+        publish(fx->watcher, vm_diff(pod, wanted, image, boot_port));
+}
+
+/* The same wish again, with that it was seen up, or as a further attempt. */
+static void say_vm_again(const char *pod, const char *image, bool started, uint64_t attempt)
+{
+        struct ak_message *m = vm_diff(pod, AK_VM_WANTED_RUNNING, image, PORT0);
+
+        m->vm_diff.generation = --fx->generation;
+        m->vm_diff.started = started;
+        m->vm_diff.attempt = attempt;
         publish(fx->watcher, m);
 }
 
@@ -559,6 +576,32 @@ static void test_qemu_dies(void **state)
         remove_guest();
 }
 
+/*
+ * The guest ends while the service is away, as with a host that reboots. What became of it is the watcher's
+ * to decide: the VM is reported as crashed, stays so however often the wish is said, and is started by a
+ * further attempt only.
+ */
+static void test_guest_ends_while_the_service_is_away(void **state)
+{
+        (void)state;
+        start_guest(NULL);
+        expect_nic(POD2, PORT0, AK_NIC_READY, "");
+        say_vm_again(POD2, fx->host.image, true, 0);
+        stop_service(SIGKILL);
+        host_kill_guest(&fx->host, POD2);
+        zhashx_purge(fx->last);
+        start_service();
+        expect_vm(POD2, AK_VM_PHASE_CRASHED);
+        assert_string_equal(last_vm(POD2)->reason, "EndedUnseen");
+        zhashx_purge(fx->last);
+        say_vm_again(POD2, fx->host.image, true, 0);
+        expect_vm(POD2, AK_VM_PHASE_CRASHED);
+        say_vm_again(POD2, fx->host.image, false, 1);
+        expect_vm(POD2, AK_VM_PHASE_RUNNING);
+        expect_nic(POD2, PORT0, AK_NIC_READY, "");
+        remove_guest();
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
@@ -573,6 +616,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_guest_keeps_the_device),
             cmocka_unit_test(test_guest_without_driver),
             cmocka_unit_test(test_qemu_dies),
+            cmocka_unit_test(test_guest_ends_while_the_service_is_away),
         };
 
         ak_log_init("test", AK_LOG_WARN);

@@ -580,6 +580,55 @@ static void a_watcher_before_us_had_started_it_again(void **state)
         assert_int_equal(world_vm_wish(&w, UID_A)->attempt, 4);
 }
 
+/* Said again under its own key: a higher one would be a wish to start it anew. */
+static void a_wish_under_way_is_repeated_under_its_key(void **state)
+{
+        (void)state;
+        world_start(&w, UID_A, "vm", "eth0=" PORT(0), NULL);
+        world_vm(&w, UID_A, AK_VM_PHASE_STARTING);
+        struct ak_vm_diff before = *world_vm_wish(&w, UID_A);
+        size_t publishes = w.publishes;
+        world_advance(&w, 60 * SEC);
+        assert_true(w.publishes > publishes);
+        assert_int_equal(world_vm_wish(&w, UID_A)->generation, before.generation);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, before.attempt);
+}
+
+/* The watcher before us was further, and what it asked for is under way: ours would not be listened to. */
+static void a_repeated_wish_steps_past_a_later_one_once(void **state)
+{
+        (void)state;
+        world_start(&w, UID_A, "vm", "eth0=" PORT(0), NULL);
+        world_vm(&w, UID_A, AK_VM_PHASE_STARTING);
+        uint64_t attempt = world_vm_wish(&w, UID_A)->attempt;
+        struct ak_message *m = ak_message_dup(zhashx_lookup(w.said, "vm.status/" UID_A));
+        m->vm_status.attempt = attempt + 3;
+        world_say(&w, m, 1);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, attempt);
+        world_advance(&w, 60 * SEC);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, attempt + 4);
+        world_vm(&w, UID_A, AK_VM_PHASE_STARTING); /* of that key */
+        world_advance(&w, 60 * SEC);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, attempt + 4);
+}
+
+static void a_deletion_steps_past_a_later_wish(void **state)
+{
+        (void)state;
+        world_start(&w, UID_A, "vm", "eth0=" PORT(0), NULL);
+        world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
+        struct ak_message *m = ak_message_dup(zhashx_lookup(w.said, "vm.status/" UID_A));
+        m->vm_status.generation += 7;
+        world_restart(&w);
+        world_say(&w, ak_message_dup(m), 1);
+        world_pod_delete(&w, UID_A, 0);
+        world_sync(&w);
+        assert_int_equal(world_vm_wish(&w, UID_A)->wanted, AK_VM_WANTED_ABSENT);
+        assert_int_equal(world_vm_wish(&w, UID_A)->generation, m->vm_status.generation);
+        assert_int_equal(world_vm_wish(&w, UID_A)->attempt, m->vm_status.attempt + 1);
+        ak_message_free(m);
+}
+
 static const char *node_slots(const struct world_call *call, const char *list)
 {
         const json_t *status = json_object_get(call->body, "status");
@@ -682,6 +731,9 @@ int main(void)
             T(the_node_registers_itself),
             T(the_node_counts_hotplug_slots),
             T(a_watcher_before_us_had_started_it_again),
+            T(a_wish_under_way_is_repeated_under_its_key),
+            T(a_repeated_wish_steps_past_a_later_one_once),
+            T(a_deletion_steps_past_a_later_wish),
             T(configuration_and_events_survive_json),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ setup_suite() {
 
 # The whole run, in files of bounded size; what becomes of them is for a test that fails to say (tell_capture).
 record_bus() {
-  CAPTURE=$ROOT/build/e2e/bus.akcap
+  CAPTURE=${ALKAID_E2E_CAPTURES:-$ROOT/build/e2e}/bus.akcap
   mkdir -p "${CAPTURE%/*}"
   rm -f "$CAPTURE"*
   "$BIN/alkaidctl" record --max-size 32M --max-files 4 --bus-dir "$STATE/bus" --node-name "$NAME" "$CAPTURE" \

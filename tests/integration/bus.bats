@@ -153,3 +153,33 @@ end_record() {
   run -0 --separate-stderr ctl replay --core network "$CAPTURE"
   assert_regex "$output" 'released'
 }
+
+# What tests/e2e does around its tests, without VMs: the functions are its own.
+# shellcheck disable=SC2034,SC2153 # for what is sourced
+e2e_ends() { # BATS_TEST_COMPLETED of its test
+  (
+    # shellcheck source=/dev/null
+    source "$ROOT/tests/e2e/setup_suite.bash"
+    # shellcheck source=/dev/null
+    source <(sed -n '/^tell_capture()/,/^}/p;/^TEST_BEGAN=/p' "$ROOT/tests/e2e/helpers.bash")
+    STATE=$NODE NAME=fake ALKAID_E2E_CAPTURES=$BATS_TEST_TMPDIR/e2e
+    record_bus
+    trap 'kill "$RECORDER"' EXIT
+    wait_until 30 heard_all "$CAPTURE"
+    BATS_TEST_COMPLETED=$1 BATS_TEST_SKIPPED=
+    tell_capture
+    trap - EXIT
+    keep_capture
+  )
+}
+
+@test "the capture of a failed e2e run is kept and named, that of another is not" {
+  local file=$BATS_TEST_TMPDIR/e2e/bus.akcap
+  run -0 e2e_ends ''
+  assert_output --regexp "what was said on the bus: .*/alkaidctl show --since [0-9TZ:-]+ $file"
+  assert_output --partial "what was said on the bus is kept: $file"
+  run -0 heard_all "$file"
+  run -0 e2e_ends 1
+  refute_output --partial 'is kept'
+  assert [ ! -e "$file" ]
+}

@@ -27,10 +27,8 @@
 #include "services/apiserver/metrics.h"
 
 #define CONNECTION_MEMORY (64 * 1024) /* request line and headers */
-#define HANDSHAKE_S       20          /* until a connection has shown who it is */
 #define STREAM_BLOCK      (32 * 1024)
-#define MAX_BODIES        ((size_t)256 << 20)          /* all bodies being collected */
-#define MAX_BODY_US       (UINT64_C(60) * 1000 * 1000) /* a body has to be here within */
+#define MAX_BODIES        ((size_t)256 << 20) /* all bodies being collected */
 #define TLS_PRIORITY      "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 /* ---- suspended requests ---- */
@@ -361,6 +359,18 @@ static void add_headers(struct MHD_Response *response, const struct request *r)
                 add_warning(response, call->warnings[i]);
 }
 
+/* A stream has no end to wait for; an answer has to be read in time, and is counted until then. */
+static void bound_answer(struct request *r)
+{
+        const struct api_call *call = &r->call;
+
+        if (call->watcher || call->podlog)
+                return;
+        r->answer_size = call->shared ? 0 : call->text_len;
+        r->http->answers += r->answer_size;
+        http_deadline_set(r->http, r->connection, r->http->server->options->request_timeout_us);
+}
+
 static enum MHD_Result queue_answer(struct request *r)
 {
         bool packed = pack(r);
@@ -369,6 +379,7 @@ static enum MHD_Result queue_answer(struct request *r)
 
         if (!response)
                 return MHD_NO;
+        bound_answer(r);
         add_headers(response, r);
         if (packed)
                 add_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
@@ -449,8 +460,8 @@ static enum MHD_Result on_data(struct request *r, const char *data, size_t *size
 
         *size = 0;
         r->seen += n;
-        if (r->seen > 4 * limit || ak_clock_monotonic_us() > r->started_us + MAX_BODY_US)
-                return MHD_NO; /* too much, or drop by drop */
+        if (r->seen > 4 * limit)
+                return MHD_NO;
         if (r->seen > limit)
                 refuse_too_large(r);
         if (r->refused)
@@ -485,6 +496,7 @@ static void handle(struct request *r)
 
 static enum MHD_Result on_complete(struct request *r)
 {
+        http_deadline_clear(r->connection);
         /* The parts behind are being taken down while the last answers leave. */
         if (r->http->stopping && !r->refused)
                 http_refuse(r, 503, "ServiceUnavailable", "the server is stopping");
@@ -563,6 +575,7 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *mhd)
         r->mhd = mhd;
         r->connection = info->socket_context;
         r->call.server = http->server;
+        http_deadline_set(http, r->connection, http->server->options->request_timeout_us);
         r->uri = strdup(uri);
         if (!r->uri) {
                 free(r);
@@ -586,6 +599,10 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context,
         unwatch_hangup(r);
         untrack(r);
         drop_body(r);
+        r->http->answers -= r->answer_size;
+        http_deadline_set(r->http, r->connection,
+                          r->http->server->options->idle_timeout_us +
+                              r->http->server->options->request_timeout_us);
         http_request_gone(r);
         api_call_deinit(&r->call);
         free(r->uri);
@@ -603,8 +620,12 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 
                 if (info)
                         api_tls_adopt(((struct api_http *)arg)->server->tls, info->tls_session);
-                *context = calloc(1, sizeof(struct connection));
+                c = calloc(1, sizeof(*c));
+                if (c)
+                        http_deadline_begin(arg, c, mhd);
+                *context = c;
         } else if (c) {
+                http_deadline_end(arg, c);
                 http_connection_gone(arg, c);
                 free(c);
                 *context = NULL;
@@ -633,7 +654,7 @@ static struct MHD_Daemon *start_daemon(struct api_http *http, int listen_fd)
             {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_noise, http},
             {MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL},
             {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)s->options->max_connections, NULL},
-            {MHD_OPTION_CONNECTION_TIMEOUT, HANDSHAKE_S, NULL},
+            {MHD_OPTION_CONNECTION_TIMEOUT, HTTP_HANDSHAKE_S, NULL},
             {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
             {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, http},
             {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, http},
@@ -658,6 +679,8 @@ int api_http_new(struct api_http **out, struct api_server *server, int listen_fd
         http->server = server;
         http->waiting_end = &http->waiting;
         TAILQ_INIT(&http->queue);
+        TAILQ_INIT(&http->connections);
+        http->look_us = UINT64_MAX;
         http->noise = (struct ak_ratelimit){.interval_us = 10 * 1000 * 1000, .burst = 20};
         http->hangup_fd = epoll_create1(EPOLL_CLOEXEC);
         if (http->hangup_fd >= 0 && http_clients_init(http) == 0)
@@ -733,18 +756,30 @@ int api_http_hangup_fd(const struct api_http *http)
         return http->hangup_fd;
 }
 
+static uint64_t until(uint64_t due_us, uint64_t now_us)
+{
+        if (due_us == UINT64_MAX)
+                return UINT64_MAX;
+        return due_us > now_us ? due_us - now_us : 0;
+}
+
 uint64_t api_http_timeout_us(const struct api_http *http)
 {
+        uint64_t now_us = ak_clock_monotonic_us(), due_us = http_streams_due_us(http), wait_us;
         MHD_UNSIGNED_LONG_LONG ms;
 
         if (http->resumed || !TAILQ_EMPTY(&http->queue))
                 return 0;
-        return MHD_get_timeout(http->daemon, &ms) == MHD_YES ? (uint64_t)ms * 1000 : UINT64_MAX;
+        wait_us = until(http->look_us < due_us ? http->look_us : due_us, now_us);
+        if (MHD_get_timeout(http->daemon, &ms) == MHD_YES && (uint64_t)ms * 1000 < wait_us)
+                wait_us = (uint64_t)ms * 1000;
+        return wait_us;
 }
 
 bool api_http_run(struct api_http *http)
 {
         http->resumed = false;
+        http_deadlines_run(http, ak_clock_monotonic_us());
         (void)MHD_run(http->daemon);
         return http_streams_run(http) && api_http_timeout_us(http) > 0;
 }

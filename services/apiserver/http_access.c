@@ -147,6 +147,11 @@ static void too_many(struct request *r, const char *what)
         http_refuse(r, 429, "TooManyRequests", message);
 }
 
+static bool is_list(const struct rest_request *r)
+{
+        return r->target == REST_OBJECTS && r->api.verb == API_LIST;
+}
+
 static void check_limits(struct request *r)
 {
         const struct api_options *o = r->http->server->options;
@@ -159,6 +164,8 @@ static void check_limits(struct request *r)
                 too_many(r, "watches of this user (--max-user-watches)");
         else if (is_write(&r->call.rest) && r->http->waiting_count >= o->max_inflight)
                 too_many(r, "writes wait for the disk (--max-inflight)");
+        else if (is_list(&r->call.rest) && r->http->answers > o->max_answers)
+                too_many(r, "bytes of answers wait for their clients (--max-answers)");
 }
 
 void http_request_gone(struct request *r)

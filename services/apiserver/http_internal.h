@@ -16,6 +16,9 @@ struct connection {
         struct auth_identity identity;
         bool identified;       /* tried; identity.verified says with what result */
         struct client *client; /* NULL = not known yet */
+        struct MHD_Connection *mhd;
+        uint64_t due_us; /* to be cut off then; UINT64_MAX = never (http_deadline.c) */
+        TAILQ_ENTRY(connection) in_connections;
 };
 
 enum state {
@@ -43,7 +46,8 @@ struct request {
         bool suspended, hung_up, watched_fd, tracked;
         char *body;
         size_t body_len, body_size;
-        uint64_t seen; /* bytes of body, kept or not */
+        uint64_t seen;      /* bytes of body, kept or not */
+        size_t answer_size; /* of an answer that is on its way and nobody else's */
         uint64_t started_us;
         bool watch_counted;
         struct request *next_waiting;
@@ -54,13 +58,18 @@ struct request {
         TAILQ_ENTRY(request) in_queue;
 };
 
-#define HTTP_BLOCK 16000 /* of a stream's bytes: with its frame less than a TLS record */
+#define HTTP_HANDSHAKE_S  20 /* until a connection has shown who it is */
+#define HTTP_HANDSHAKE_US (UINT64_C(1000000) * HTTP_HANDSHAKE_S)
+#define HTTP_BLOCK        16000 /* of a stream's bytes: with its frame less than a TLS record */
 
 struct api_http {
         struct api_server *server;
         struct MHD_Daemon *daemon;
         int hangup_fd;
-        size_t bodies;
+        size_t bodies;  /* bytes being received … */
+        size_t answers; /* … and being sent */
+        TAILQ_HEAD(connections, connection) connections;
+        uint64_t look_us;                       /* the nearest of their deadlines, or earlier */
         struct request *waiting, **waiting_end; /* for a commit, in order of their batch */
         size_t waiting_count;
         zhashx_t *clients; /* user name -> struct client */
@@ -85,6 +94,15 @@ int http_clients_init(struct api_http *http);
 /* The client's address as text; "" where it cannot be told. */
 void http_address(struct request *r, char out[64]);
 
+/* ---- http_deadline.c ---- */
+
+void http_deadline_begin(struct api_http *http, struct connection *c, struct MHD_Connection *mhd);
+void http_deadline_end(struct api_http *http, struct connection *c);
+/* In place of the former one. */
+void http_deadline_set(struct api_http *http, struct connection *c, uint64_t in_us);
+void http_deadline_clear(struct connection *c);
+void http_deadlines_run(struct api_http *http, uint64_t now_us);
+
 /* ---- http.c, for http_stream.c ---- */
 
 int http_connection_fd(struct request *r);
@@ -102,3 +120,5 @@ void http_stream_queue(struct request *r);
 /* Serves some of those that have something to send; false when there are more. */
 bool http_streams_run(struct api_http *http);
 void http_stream_gone(struct request *r);
+/* Monotonic; when http_streams_run() has to look at clients that do not read, UINT64_MAX = never. */
+uint64_t http_streams_due_us(const struct api_http *http);

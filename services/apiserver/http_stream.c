@@ -22,7 +22,6 @@
 #define CHUNK_HEAD      6  /* 4 digits, CR, LF */
 #define STREAMS_AT_ONCE 64 /* then requests have their turn */
 #define BLOCKS_AT_ONCE  4  /* of one stream */
-#define BLOCKED_MAX_US  (UINT64_C(60) * 1000 * 1000)
 #define BLOCKED_LOOK_US (UINT64_C(1000) * 1000)
 
 static gnutls_session_t session_of(const struct request *r)
@@ -134,11 +133,16 @@ static void cut_off_blocked(struct api_http *http, uint64_t now_us)
                 return;
         http->blocked_look_us = now_us + BLOCKED_LOOK_US;
         for (struct request *r = http->streams; r; r = r->next) {
-                if (r->blocked && now_us - r->blocked_us > BLOCKED_MAX_US) {
+                if (r->blocked && now_us - r->blocked_us > http->server->options->watch_stall_timeout_us) {
                         r->hung_up = true;
                         http_resume(r);
                 }
         }
+}
+
+uint64_t http_streams_due_us(const struct api_http *http)
+{
+        return http->blocked ? http->blocked_look_us : UINT64_MAX;
 }
 
 bool http_streams_run(struct api_http *http)

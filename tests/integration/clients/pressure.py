@@ -3,11 +3,15 @@
 
 Usage: pressure.py SERVER-URL PKI-DIR PID PART. Ends with 0, or an assertion says what was not as it should be.
 """
+import http.client
+import itertools
 import json
 import socket
 import ssl
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -22,8 +26,13 @@ class Server:
         self.context = ssl.create_default_context(cafile=f"{pki}/ca.crt")
         self.context.load_cert_chain(f"{pki}/admin.crt", f"{pki}/admin.key")
 
-    def connect(self):
-        plain = socket.create_connection(self.address, timeout=WAIT_S)
+    def connect(self, receive=0):
+        """receive: bytes of the socket's buffer, set before the window is agreed on; 0 = the system's choice."""
+        plain = socket.socket()
+        plain.settimeout(WAIT_S)
+        if receive:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        plain.connect(self.address)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self.context.wrap_socket(plain, server_hostname=self.address[0])
 
@@ -136,6 +145,138 @@ def unread(server):
     is_well(server)
 
 
+def drips(connection, text):
+    """Sends byte by byte until the server cuts it off."""
+    end = time.monotonic() + WAIT_S
+    try:
+        for byte in itertools.cycle(text):
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)  # the client's pace
+            assert time.monotonic() < end, "a request that comes drop by drop is waited for"
+    except (ConnectionError, ssl.SSLError, TimeoutError):
+        pass
+
+
+def trickle(server):
+    """Libmicrohttpd's own timeout begins anew with each byte; --request-timeout does not."""
+    body = server.connect()
+    body.sendall(f"POST {PODS} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{{".encode())
+    header = server.connect()
+    header.sendall(b"GET /api HTTP/1.1\r\nX-Begun: ")
+    line = server.connect()
+    line.sendall(b"GET /")
+    with ThreadPoolExecutor() as pool:
+        done = [pool.submit(drips, connection, b"x") for connection in (body, header, line)]
+        for future in done:
+            is_well(server)
+            future.result()
+    is_well(server)
+
+
+def fill(server, count, size):
+    """Events of a size, and the resourceVersion of each, in order."""
+    versions = []
+    with server.connect() as writer:
+        for i in range(count):
+            event = {"metadata": {"name": f"big-{i}"}, "involvedObject": {"kind": "Pod", "name": "x"},
+                     "message": "m" * size}
+            code, text = whole(writer, "POST", EVENTS, json.dumps(event).encode())
+            assert code == 201, text
+            versions.append(json.loads(text)["metadata"]["resourceVersion"])
+    return versions
+
+
+def whole(connection, method, path, body=b""):
+    request(connection, method, path, body=body)
+    response = http.client.HTTPResponse(connection, method=method)
+    response.begin()
+    return response.status, response.read()
+
+
+def deaf(server):
+    """More than the socket's buffers hold: --max-answers bounds what waits, --request-timeout ends it."""
+    fill(server, 600, 20000)
+    reader = server.connect(receive=4096)
+    request(reader, "GET", EVENTS)
+    reader.recv(1)
+    with server.connect() as another:
+        code, text = whole(another, "GET", EVENTS)
+        assert code == 429 and b"--max-answers" in text, (code, text[:200])
+        assert whole(another, "GET", EVENTS + "/big-1")[0] == 200
+        assert until(lambda: whole(another, "GET", EVENTS + "?limit=1")[0] == 200), "an answer is held for ever"
+        assert whole(another, "DELETE", EVENTS)[0] == 200
+    reader.close()
+
+
+def until(condition):
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def watches(server):
+    with server.connect() as connection:
+        text = whole(connection, "GET", "/metrics")[1].decode()
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("alkaid_http_watches "))
+
+
+def events_of(stream):
+    """Of a watch whose beginning may be all that there is: the lines that are whole."""
+    raw = b""
+    try:
+        while piece := stream.recv(65536):
+            raw += piece
+    except (ConnectionError, ssl.SSLError):
+        pass
+    chunks = raw.partition(b"\r\n\r\n")[2]
+    body = b""
+    while chunks:
+        size, _, chunks = chunks.partition(b"\r\n")
+        length = int(size or b"0", 16)
+        body += chunks[:length]
+        chunks = chunks[length + 2:]
+    return [json.loads(line) for line in body.split(b"\n")[:-1]]
+
+
+def stalled(server):
+    """--watch-stall-timeout: twenty watches of which nobody reads a byte, while 12 MB are written."""
+    start = whole_version(server)
+    sleepers = [server.connect(receive=4096) for _ in range(20)]
+    for connection in sleepers:
+        request(connection, "GET", f"{EVENTS}?watch=1&resourceVersion={start}")
+    assert until(lambda: watches(server) == 20)
+    before = server.memory_mib()
+    versions = fill(server, 600, 20000)
+    grown = server.memory_mib() - before
+    assert grown < 80, f"{grown} MiB for 12 MB of events and 20 watches that do not read"
+    assert until(lambda: watches(server) == 0), "a watch that does not read is kept"
+    got = [event["object"]["metadata"]["resourceVersion"] for event in events_of(sleepers[0])]
+    assert got == versions[:len(got)] and len(got) < 600, (len(got), got[-1:])
+    last = got[-1] if got else start
+    with server.connect() as connection:
+        request(connection, "GET", f"{EVENTS}?watch=1&resourceVersion={last}")
+        rest = versions_of(connection, len(versions) - len(got))
+    assert got + rest == versions, (len(got), len(rest))
+    with server.connect() as connection:
+        assert whole(connection, "DELETE", EVENTS)[0] == 200
+    for connection in sleepers:
+        connection.close()
+
+
+def whole_version(server):
+    with server.connect() as connection:
+        return json.loads(whole(connection, "GET", EVENTS + "?limit=1")[1])["metadata"]["resourceVersion"]
+
+
+def versions_of(connection, count):
+    response = http.client.HTTPResponse(connection, method="GET")
+    response.begin()
+    return [json.loads(response.readline())["object"]["metadata"]["resourceVersion"] for _ in range(count)]
+
+
 def inflight(server):
     """--max-inflight 2: of many writes at once some are told to come again later, and no acknowledged one is lost."""
     codes, lock = [], threading.Lock()
@@ -163,7 +304,7 @@ def inflight(server):
 
 def main():
     url, pki, pid, part = sys.argv[1:]
-    {f.__name__: f for f in (connections, header, slow, unread, inflight)}[part](Server(url, pki, pid))
+    {f.__name__: f for f in (connections, header, slow, unread, inflight, trickle, deaf, stalled)}[part](Server(url, pki, pid))
 
 
 if __name__ == "__main__":

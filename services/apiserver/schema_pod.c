@@ -141,11 +141,11 @@ static const struct api_schema spec =
 static const char *const nic_states[] = {"Unknown", "InProgress", "Ready", "Failed", NULL};
 static const struct api_schema nic_state = {.type = API_TYPE_STRING, .choices = nic_states};
 static const struct api_field timings_fields[] = {
-    {"portMs", &api_schema_any, false, "Preparing the port, in milliseconds."},
-    {"attachMs", &api_schema_any, false, "The attach call, in milliseconds."},
-    {"guestMs", &api_schema_any, false, "Until the guest's driver had bound the device, in milliseconds."},
-    {"totalMs", &api_schema_any, false, "From the wish to Ready, in milliseconds."},
-    {"detachMs", &api_schema_any, false, "From the detach call to the device's removal, in milliseconds."},
+    {"portMs", &api_schema_int, false, "Preparing the port, in milliseconds."},
+    {"attachMs", &api_schema_int, false, "The attach call, in milliseconds."},
+    {"guestMs", &api_schema_int, false, "Until the guest's driver had bound the device, in milliseconds."},
+    {"totalMs", &api_schema_int, false, "From the wish to Ready, in milliseconds."},
+    {"detachMs", &api_schema_int, false, "From the detach call to the device's removal, in milliseconds."},
 };
 static const struct api_schema timings =
     API_OBJECT_SCHEMA(timings, API_CORE_PREFIX "NicTimings", "Where the time went.");
@@ -175,6 +175,34 @@ static const struct api_schema nic_statuses = {.type = API_TYPE_LIST,
                                                .merge_key = "name",
                                                .max_items = 2 * AK_MAX_NICS};
 
+static const struct api_field waiting_fields[] = {
+    {"reason", &api_schema_string, false, "CamelCase: what is waited for."},
+    {"message", &api_schema_string, false, "For a person."},
+};
+static const struct api_schema waiting =
+    API_OBJECT_SCHEMA(waiting, API_CORE_PREFIX "ContainerStateWaiting", "The VM does not run yet.");
+static const struct api_field running_fields[] = {{"startedAt", &api_schema_time, false, "Since then."}};
+static const struct api_schema running =
+    API_OBJECT_SCHEMA(running, API_CORE_PREFIX "ContainerStateRunning", "The VM runs.");
+static const struct api_field terminated_fields[] = {
+    {"exitCode", &api_schema_int, false, "0 = the guest shut down."},
+    {"signal", &api_schema_int, false, "Kept for clients."},
+    {"reason", &api_schema_string, false, "Shutdown or Crashed."},
+    {"message", &api_schema_string, false, "For a person."},
+    {"startedAt", &api_schema_time, false, "When the VM was started."},
+    {"finishedAt", &api_schema_time, false, "When it ended."},
+    {"containerID", &api_schema_string, false, "Kept for clients."},
+};
+static const struct api_schema terminated =
+    API_OBJECT_SCHEMA(terminated, API_CORE_PREFIX "ContainerStateTerminated", "The VM has ended.");
+static const struct api_field container_state_fields[] = {
+    {"waiting", &waiting, false, "The VM does not run yet."},
+    {"running", &running, false, "The VM runs."},
+    {"terminated", &terminated, false, "The VM has ended."},
+};
+static const struct api_schema container_state =
+    API_OBJECT_SCHEMA(container_state, API_CORE_PREFIX "ContainerState", "One of its fields is set.");
+
 static const struct api_field container_status_fields[] = {
     {"name", &api_schema_string, true, "Name of the VM."},
     {"image", &api_schema_string, false, "Image of the VM."},
@@ -183,8 +211,8 @@ static const struct api_field container_status_fields[] = {
     {"ready", &api_schema_bool, false, "The VM runs."},
     {"started", &api_schema_bool, false, "The VM was started."},
     {"restartCount", &api_schema_count, false, "Starts after the first."},
-    {"state", &api_schema_any, false, "waiting, running or terminated."},
-    {"lastState", &api_schema_any, false, "The state before."},
+    {"state", &container_state, false, "waiting, running or terminated."},
+    {"lastState", &container_state, false, "The state before."},
 };
 static const struct api_schema container_status =
     API_OBJECT_SCHEMA(container_status, API_CORE_PREFIX "ContainerStatus", "The VM as a container.");
@@ -205,7 +233,7 @@ static const struct api_field vm_status_fields[] = {
     {"virtualMachineId", &api_schema_string, false, "libvirt UUID of the domain."},
     {"image", &api_schema_string, false, "Image of the VM."},
     {"imageId", &api_schema_string, false, "Digest of the image."},
-    {"state", &api_schema_any, false, "waiting, running or terminated."},
+    {"state", &container_state, false, "waiting, running or terminated."},
     {"powerState", &api_schema_string, false, "Running, Paused or Shutdown."},
     {"ready", &api_schema_bool, false, "The VM runs."},
     {"restartCount", &api_schema_count, false, "Starts after the first."},

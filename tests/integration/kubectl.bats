@@ -76,6 +76,9 @@ check_explain() {
 }
 @test "explain knows the fields of a NIC" { each_kubectl check_explain; }
 
+check_explain_all() { /usr/bin/python3 "$BATS_TEST_DIRNAME/clients/explain.py" "$kubectl"; }
+@test "explain: every type, down to its last field, has a description" { each_kubectl check_explain_all; }
+
 check_apply() {
   run -0 "$kubectl" apply -f - <<<"$(pod eth0)"
   assert_output 'pod/vm created'

@@ -22,7 +22,14 @@ function(alkaid_program name)
   if(NOT A_DESTINATION)
     set(A_DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
-  install(TARGETS ${name} RUNTIME DESTINATION ${A_DESTINATION})
+  # In which Debian package it goes.
+  set(A_COMPONENT cli)
+  if(name STREQUAL alkaid-apiserver)
+    set(A_COMPONENT server)
+  elseif(name MATCHES "^alkaid-(watcher|network|hypervisor)$")
+    set(A_COMPONENT node)
+  endif()
+  install(TARGETS ${name} RUNTIME DESTINATION ${A_DESTINATION} COMPONENT ${A_COMPONENT})
 endfunction()
 
 # alkaid_unit_test(NAME SOURCES ... [DEPS ...] [LABELS ...]): a cmocka program run by ctest.

@@ -50,6 +50,7 @@ struct session {
 
 struct hv_console {
         char endpoint[256];
+        char shared_dir[200]; /* of a second one, for the directory's group; empty = none */
         char *state_dir;
         const struct hv_driver_ops *ops;
         struct hv_driver *driver;
@@ -623,6 +624,19 @@ static int on_pipe(zloop_t *loop, zsock_t *pipe, void *arg)
         return r;
 }
 
+/*
+ * The apiserver may be another user, which cannot enter the bus. In a directory with the set-group-ID bit the
+ * socket gets the directory's group; connecting takes the right to write.
+ */
+static int bind_shared(struct hv_console *c)
+{
+        if (!c->shared_dir[0] || access(c->shared_dir, F_OK) < 0)
+                return 0; /* no apiserver on this host */
+        if (zsock_bind(c->router, "ipc://%s/" AK_CONSOLE_ENDPOINT, c->shared_dir) < 0)
+                return -EADDRINUSE;
+        return chmod(AK_FMT("%s/" AK_CONSOLE_ENDPOINT, c->shared_dir), 0660) < 0 ? -errno : 0;
+}
+
 static int prepare(struct hv_console *c)
 {
         zmq_pollitem_t item = {.events = ZMQ_POLLIN};
@@ -640,6 +654,9 @@ static int prepare(struct hv_console *c)
         zsock_set_linger(c->router, 0);
         if (zsock_bind(c->router, "%s", c->endpoint) < 0)
                 return -EADDRINUSE;
+        int r = bind_shared(c);
+        if (r < 0)
+                return r;
         item.fd = c->inotify;
         if (zloop_poller(c->loop, &item, on_inotify, c) < 0 ||
             zloop_reader(c->loop, c->router, on_router, c) < 0 ||
@@ -677,20 +694,30 @@ static void actor(zsock_t *pipe, void *arg)
         dismantle(c);
 }
 
+static int make_endpoints(struct hv_console *c, const struct hv_console_options *o)
+{
+        const char *shared = o->shared_dir ? o->shared_dir : "";
+        int n = snprintf(c->endpoint, sizeof(c->endpoint), "ipc://%s/" AK_CONSOLE_ENDPOINT, o->bus_dir);
+
+        if (n < 0 || (size_t)n >= sizeof(c->endpoint) || strlen(shared) >= sizeof(c->shared_dir))
+                return -ENAMETOOLONG;
+        (void)snprintf(c->shared_dir, sizeof(c->shared_dir), "%s", shared);
+        return 0;
+}
+
 int hv_console_new(struct hv_console **out, const struct hv_console_options *options)
 {
         struct hv_console *c = calloc(1, sizeof(*c));
-        int r = -ENOMEM, n;
+        int r;
 
         if (!c)
                 return -ENOMEM;
         c->ops = options->ops;
         c->driver = options->driver;
         c->state_dir = strdup(options->state_dir);
-        n = snprintf(c->endpoint, sizeof(c->endpoint), "ipc://%s/" AK_CONSOLE_ENDPOINT, options->bus_dir);
-        if (n < 0 || (size_t)n >= sizeof(c->endpoint)) {
-                r = -ENAMETOOLONG;
-        } else if (c->state_dir) {
+        r = c->state_dir ? make_endpoints(c, options) : -ENOMEM;
+        if (r == 0) {
+                r = -ENOMEM;
                 c->actor = zactor_new(actor, c);
                 if (c->actor && zsock_recv(c->actor, "i", &r) < 0)
                         r = -EIO;

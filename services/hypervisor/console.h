@@ -16,7 +16,9 @@
 struct hv_console;
 
 struct hv_console_options {
-        const char *bus_dir;   /* the socket is made in it; NULL endpoint below */
+        const char *bus_dir; /* the socket is made in it; NULL endpoint below */
+        const char
+            *shared_dir; /* in it as well, for its group, where there is such a directory; may be NULL */
         const char *state_dir; /* where the VMs' logs are: disk.h */
         const struct hv_driver_ops *ops;
         struct hv_driver *driver;

@@ -10,6 +10,11 @@ static const struct ak_option options[] = {
      .offset = AT(bus_dir),
      .def = "/run/alkaid/bus",
      .help = "directory of the node's bus, mode 0700"},
+    {.name = "console-dir",
+     .type = AK_OPT_STRING,
+     .offset = AT(console_dir),
+     .help = "a further directory for the consoles' socket, open to its group: for an API server that is not "
+             "root"},
     AK_BUS_NET_OPTIONS(struct hv_options, net),
     {.name = "state-dir",
      .type = AK_OPT_STRING,

@@ -359,8 +359,11 @@ static int make_bus(struct hv_shell *s, const struct hv_options *o)
 
 static int make_console(struct hv_shell *s, const struct hv_options *o)
 {
-        struct hv_console_options options = {
-            .bus_dir = o->bus_dir, .state_dir = o->state_dir, .ops = s->ops, .driver = s->driver};
+        struct hv_console_options options = {.bus_dir = o->bus_dir,
+                                             .shared_dir = o->console_dir,
+                                             .state_dir = o->state_dir,
+                                             .ops = s->ops,
+                                             .driver = s->driver};
         int r = hv_console_new(&s->console, &options);
 
         return r < 0 ? complain(1, "bus-dir", AK_FMT("console socket: %s", strerror(-r))) : 0;

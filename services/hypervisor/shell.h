@@ -7,7 +7,7 @@
 #include "services/hypervisor/backends/driver.h"
 
 struct hv_options {
-        char *bus_dir, *state_dir, *node_name;
+        char *bus_dir, *console_dir, *state_dir, *node_name;
         char *libvirt_uri, *emulator, *accel, *driver;
         struct ak_strlist image_dir, image_mirror;
         uint64_t image_max_size, image_max_virtual_size, max_vms;

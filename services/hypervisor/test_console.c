@@ -82,6 +82,31 @@ static int setup(void **state)
         return 0;
 }
 
+/* What an apiserver that is not root connects to: for the directory's group, and for nobody else. */
+static void test_socket_of_a_group(void **state)
+{
+        struct fixture *fx = *state;
+        char own[128], shared[128];
+        struct hv_console_options options = {.bus_dir = own,
+                                             .shared_dir = shared,
+                                             .state_dir = fx->dir,
+                                             .ops = &fx->ops,
+                                             .driver = fx->driver};
+        AK_CLEANUP(hv_console_freep) struct hv_console *console = NULL;
+        struct stat st;
+
+        (void)snprintf(own, sizeof(own), "%s/own", fx->dir);
+        (void)snprintf(shared, sizeof(shared), "%s/shared", fx->dir);
+        assert_int_equal(mkdir(own, 0700), 0);
+        assert_int_equal(hv_console_new(&console, &options), 0); /* no such directory: no such socket */
+        console = hv_console_free(console);
+        assert_int_equal(mkdir(shared, 0700), 0);
+        assert_int_equal(hv_console_new(&console, &options), 0);
+        assert_int_equal(stat(AK_FMT("%s/" AK_CONSOLE_ENDPOINT, own), &st), 0);
+        assert_int_equal(stat(AK_FMT("%s/" AK_CONSOLE_ENDPOINT, shared), &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0660);
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
         (void)st;
@@ -552,6 +577,7 @@ int main(void)
             TEST(test_log_that_is_rotated),
             TEST(test_input_arrives_whole_and_in_order),
             TEST(test_what_is_refused),
+            TEST(test_socket_of_a_group),
             TEST(test_number_of_sessions_is_bounded),
             TEST(test_vm_that_goes_ends_its_sessions),
             TEST(test_slow_client),

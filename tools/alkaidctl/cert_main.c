@@ -186,6 +186,17 @@ static int join_groups(const struct ak_strlist *groups, char *out, size_t size)
         return 0;
 }
 
+/* What root writes here is the server's to read, whoever that is. */
+static void give_to_owner(const char *dir, int fd)
+{
+        struct stat st;
+
+        if (geteuid() == 0 && stat(dir, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) < 0)
+                (void)fprintf(stderr,
+                              "alkaidctl: the owner of %s cannot be given what is written there: %s\n", dir,
+                              strerror(errno));
+}
+
 /* One write of one line: it is there whole or not at all for a server that reads meanwhile. */
 static int append_line(const char *dir, const char *file, const char *line)
 {
@@ -194,6 +205,8 @@ static int append_line(const char *dir, const char *file, const char *line)
 
         (void)snprintf(path, sizeof(path), "%s/%s", dir, file);
         fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd >= 0)
+                give_to_owner(dir, fd);
         if (fd < 0 || write(fd, line, strlen(line)) != (ssize_t)strlen(line) || fsync(fd) < 0)
                 return ctl_fail(CTL_FAILED, file, "cannot write %s: %s", path, strerror(errno));
         return CTL_OK;

@@ -17,6 +17,7 @@ struct bus_type {
         char type[AK_BUS_MARK_TYPE_LEN + 1];
         uint64_t seq, replay_seq;
         bool seq_known, replay_known; /* receiving only: before the first there can be no gap */
+        bool heard; /* receiving only: a live one; until then seq is what marks and replays say */
 };
 
 struct bus_types {

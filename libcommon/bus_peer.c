@@ -51,17 +51,21 @@ static void reject(struct ak_bus *bus, const char *peer, const char *why)
 
 /* ---- asking for the state again ---- */
 
+/* ZeroMQ tells the peer of every subscription, but only of the last one's end: it never stops sending. */
+static void subscribe_again(struct bus_peer *p, const char *prefix)
+{
+        zsock_set_subscribe(p->sub, prefix);
+        zsock_set_unsubscribe(p->sub, prefix);
+}
+
 /* New subscriptions make the peer replay what they match. Its mark comes last. */
 static void subscribe_anew(struct bus_peer *p)
 {
         if (!p->sub)
                 return;
-        for (char *prefix = zlistx_first(p->prefixes); prefix; prefix = zlistx_next(p->prefixes)) {
-                zsock_set_unsubscribe(p->sub, prefix);
-                zsock_set_subscribe(p->sub, prefix);
-        }
-        zsock_set_unsubscribe(p->sub, AK_BUS_TOPIC_MARK);
-        zsock_set_subscribe(p->sub, AK_BUS_TOPIC_MARK);
+        for (char *prefix = zlistx_first(p->prefixes); prefix; prefix = zlistx_next(p->prefixes))
+                subscribe_again(p, prefix);
+        subscribe_again(p, AK_BUS_TOPIC_MARK);
 }
 
 static int send_request(struct ak_bus *bus, const char *peer, const char *reason)
@@ -154,10 +158,14 @@ static bool track_live(struct bus_peer *p, const struct ak_bus_frame *f)
         if (t->seq_known && f->seq != t->seq + 1)
                 gap(p, f->topic, "live", t->seq + 1, f->seq);
         t->seq = f->seq;
-        t->seq_known = true;
+        t->seq_known = t->heard = true;
         return true;
 }
 
+/*
+ * A mark may come before a subscription has taken effect, and what was sent in between comes as a replay. So
+ * until the first live message a replay counts as one; later it must not, or it would hide a loss.
+ */
 static void track_replayed(struct bus_peer *p, const struct ak_bus_frame *f)
 {
         struct bus_type *t = tracked_type(p, f->topic);
@@ -165,6 +173,8 @@ static void track_replayed(struct bus_peer *p, const struct ak_bus_frame *f)
         p->bus->stats.replays_received++;
         if (!t)
                 return;
+        if (!t->heard && f->seq > t->seq)
+                t->seq = f->seq;
         if (t->replay_known && f->replay_seq > t->replay_seq + 1)
                 gap(p, f->topic, "replayed", t->replay_seq + 1, f->replay_seq);
         if (!t->replay_known || f->replay_seq > t->replay_seq)
@@ -387,7 +397,6 @@ static int connect_peer(struct bus_peer *p)
         r = connect_socket(p);
         if (r < 0)
                 return r;
-        zsock_set_subscribe(p->sub, AK_BUS_TOPIC_MARK);
         if (bus->name[0]) {
                 char topic[AK_BUS_TOPIC_MAX + 1];
 
@@ -396,6 +405,7 @@ static int connect_peer(struct bus_peer *p)
         }
         for (char *prefix = zlistx_first(p->prefixes); prefix; prefix = zlistx_next(p->prefixes))
                 zsock_set_subscribe(p->sub, prefix);
+        zsock_set_subscribe(p->sub, AK_BUS_TOPIC_MARK); /* last: it counts what the others bring */
         return zloop_reader(bus->loop, p->sub, on_peer_readable, p) < 0 ? -ENOMEM : 0;
 }
 

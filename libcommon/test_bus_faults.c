@@ -17,6 +17,7 @@ static void forger_open(struct forger *f, struct world *w, const char *name)
 {
         *f = (struct forger){.pub = zsock_new(ZMQ_XPUB), .epoch = 7, .name = name};
         assert_non_null(f->pub);
+        zsock_set_xpub_verbose(f->pub, 1); /* as ours does: told of subscriptions that are there already */
         assert_true(zsock_bind(f->pub, "ipc://%s/%s", w->dir, name) >= 0);
 }
 
@@ -118,6 +119,64 @@ static void live_gap_is_asked_about(void **state)
         assert_int_equal(stats(&b).sync_requests, 1);
         forger_wait_subscription(&f, "nic.diff/");
         forger_wait_subscription(&f, AK_BUS_TOPIC_MARK);
+        close_party(&b);
+        forger_close(&f);
+}
+
+/* The next frame that tells of a subscription: of its begin (1) or its end (0). */
+static void expect_subscription(struct forger *f, char begin, const char *prefix)
+{
+        char frame[300];
+        int n = zmq_recv(zsock_resolve(f->pub), frame, sizeof(frame) - 1, 0);
+
+        assert_true(n > 0);
+        frame[n] = '\0';
+        assert_int_equal(frame[0], begin);
+        assert_string_equal(frame + 1, prefix);
+}
+
+/* Nothing may be missed between an end and a new begin: the peer sees no end. The mark comes last. */
+static void asked_again_it_never_stops_listening(void **state)
+{
+        struct world *w = *state;
+        struct forger f;
+        struct party b;
+
+        forger_open(&f, w, "a");
+        zsock_set_rcvtimeo(f.pub, 20000);
+        assert_int_equal(
+            open_party(w, &b, &(struct ak_bus_options){.name = "b", .mark_interval_us = DEADLINE_US}), 0);
+        assert_int_equal(ak_bus_subscribe(b.bus, "a", "nic.diff/"), 0);
+        expect_subscription(&f, 1, AK_BUS_TOPIC_SYNC "b");
+        expect_subscription(&f, 1, AK_BUS_TOPIC_MARK);
+        expect_subscription(&f, 1, "nic.diff/");
+        ak_bus_request_sync(b.bus, "a", "test");
+        expect_subscription(&f, 1, "nic.diff/");
+        expect_subscription(&f, 1, AK_BUS_TOPIC_MARK);
+        forger_say(&f, 1, "still heard");
+        wait_seen(w, &b, "nic.diff/x", "still heard");
+        close_party(&b);
+        forger_close(&f);
+}
+
+/* Sent after a mark and before our subscription took effect; the replay brings it. */
+static void what_a_first_replay_brings_is_no_gap(void **state)
+{
+        struct world *w = *state;
+        struct forger f;
+        struct party b;
+
+        forged_pair(w, &f, &b);
+        forger_mark(&f, 12, 0, false);
+        forger_replay(&f, 13, 1, "13");
+        forger_say(&f, 14, "14");
+        wait_seen(w, &b, "nic.diff/x", "14");
+        assert_int_equal(stats(&b).gaps, 0);
+        /* From here on a replay hides nothing: 15 was another topic's. */
+        forger_replay(&f, 16, 2, "16");
+        forger_say(&f, 17, "17");
+        wait_seen(w, &b, "nic.diff/x", "17");
+        assert_int_equal(stats(&b).gaps, 1);
         close_party(&b);
         forger_close(&f);
 }
@@ -407,6 +466,8 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
             cmocka_unit_test_setup_teardown(live_gap_is_asked_about, setup, teardown),
+            cmocka_unit_test_setup_teardown(asked_again_it_never_stops_listening, setup, teardown),
+            cmocka_unit_test_setup_teardown(what_a_first_replay_brings_is_no_gap, setup, teardown),
             cmocka_unit_test_setup_teardown(mark_shows_the_loss_of_the_last_message, setup, teardown),
             cmocka_unit_test_setup_teardown(lost_part_of_a_replay_is_a_gap, setup, teardown),
             cmocka_unit_test_setup_teardown(duplicate_is_dropped, setup, teardown),

@@ -356,11 +356,11 @@ check_edits() {
   mkfifo "$BATS_TEST_TMPDIR/keys"
   cat >"$BATS_TEST_TMPDIR/session" <<'SESSION'
 stty -a >before
-kubectl attach -it vm
+sh -c 'echo $$ >kubectl.pid; exec kubectl attach -it vm'
 stty -a >after
 SESSION
   (cd "$BATS_TEST_TMPDIR" && exec script -qfec 'bash session' /dev/null <keys >screen 3>&-) &
-  local terminal=$! child
+  local terminal=$!
   exec 7>"$BATS_TEST_TMPDIR/keys"
   wait_until 20 grep -q 'login: ' "$BATS_TEST_TMPDIR/screen"
   kubectl attach vm >"$BATS_TEST_TMPDIR/second" 3>&- &
@@ -368,8 +368,7 @@ SESSION
   wait_until 20 grep -q 'login: ' "$BATS_TEST_TMPDIR/second"
   printf '\003ask 1\r' >&7 # Ctrl-C goes to the guest
   wait_until 20 grep -q 'answer 2' "$BATS_TEST_TMPDIR/screen"
-  child=$(pgrep -f -P "$(pgrep -P "$terminal")" 'kubectl attach')
-  kill "$child"
+  kill "$(<"$BATS_TEST_TMPDIR/kubectl.pid")"
   wait_until 20 cmp "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
   kill -0 "$second"
   kill "$second"

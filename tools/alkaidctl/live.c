@@ -122,8 +122,8 @@ static bool is_due(const struct live *l, uint64_t now_us)
         const struct ctl_envelope *e = &l->record.envelope;
         double speed = l->options->speed;
 
-        if (speed == 0 || e->replayed || e->mono_us <= l->first_us)
-                return true;
+        if (speed == 0 || e->replayed || l->first_us == 0 || e->mono_us <= l->first_us)
+                return true; /* the first live one sets the clock */
         if (now_us < l->begun_us)
                 return false;
         return (double)(now_us - l->begun_us) * speed >= (double)(e->mono_us - l->first_us);

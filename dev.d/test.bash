@@ -1,15 +1,22 @@
 # shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: Apache-2.0
-# Test suites. Each adds its results to a file of lines "passed|failed|skipped NAME"; the last line of the
-# whole output is their totals.
+# Test suites. Each adds its results to a file of lines "passed|failed|skipped|retried NAME"; the last line of
+# the whole output is their totals. With --retries N a test that failed is tried again up to N times; one that
+# needed it is named before the totals, after what its first try printed.
 
 test_suites=(unit fuzz integration replay sim e2e docker)
 
 cmd_test() {
   local suites=() suite
+  export ALKAID_TEST_RETRIES=0 # tests/e2e/load-libraries.bash reads it
   export SUITE_OPTIONS='' # words; a suite runs in a shell of its own, which gets no array
   while (($#)); do
     case $1 in
+      --retries)
+        ALKAID_TEST_RETRIES=${2-}
+        [[ $ALKAID_TEST_RETRIES =~ ^[0-9]$ ]] || die "--retries: needs a number from 0 to 9" 2
+        shift
+        ;;
       --update) SUITE_OPTIONS+=" $1" ;;
       --*=*) SUITE_OPTIONS+=" $1" ;;
       --*)
@@ -50,15 +57,17 @@ test_run() {
   say "--- $1: $(seconds $(($(now_ms) - start)))"
 }
 
-result() { printf '%s %s\n' "$1" "$2" >>"$RESULTS/all"; } # result passed|failed|skipped NAME
+result() { printf '%s %s\n' "$1" "$2" >>"$RESULTS/all"; } # result passed|failed|skipped|retried NAME
 
 test_totals() {
-  local passed failed skipped
+  local passed failed skipped retried
   passed=$(grep -c '^passed ' "$RESULTS/all") || true_if_none
   failed=$(grep -c '^failed ' "$RESULTS/all") || true_if_none
   skipped=$(grep -c '^skipped ' "$RESULTS/all") || true_if_none
-  sed -n 's/^\(failed\|skipped\) /\1: /p' "$RESULTS/all"
-  say "$passed passed, $failed failed, $skipped skipped"
+  retried=$(grep -c '^retried ' "$RESULTS/all") || true_if_none
+  sed -n 's/^\(failed\|skipped\|retried\) /\1: /p' "$RESULTS/all"
+  ((retried == 0)) || retried_note=", $retried of them tried again"
+  say "$passed passed, $failed failed, $skipped skipped${retried_note-}"
   ((failed == 0 && passed > 0))
 }
 
@@ -66,12 +75,13 @@ true_if_none() { :; } # grep -c answers 1 where it counts 0
 
 # test_ctest PRESET LABELS: the tests of a build with one of these labels (a regular expression).
 test_ctest() {
-  local xml=$RESULTS/ctest.xml code=0
+  local xml=$RESULTS/ctest.xml log=$RESULTS/ctest.log code=0
   rm -f "$xml"
   (cd "$ROOT" && "${CTEST_AS[@]}" ctest --test-dir "build/$1" -L "^($2)\$" --output-on-failure \
-    --no-tests=error -j "${CTEST_JOBS:-$(nproc)}" --output-junit "$xml") || code=$?
+    --repeat "until-pass:$((ALKAID_TEST_RETRIES + 1))" --no-tests=error -j "${CTEST_JOBS:-$(nproc)}" \
+    --output-junit "$xml") | tee "$log" || code=$?
   [[ -f $xml ]] || die "ctest wrote no results"
-  ctest_results "$1" "$xml"
+  ctest_results "$1" "$xml" "$log"
   ((code == 0)) || grep -q '^failed ' "$RESULTS/all"
 }
 
@@ -79,7 +89,10 @@ ctest_results() {
   local name status
   while IFS='|' read -r name status; do
     case $status in
-      run) result passed "$1/$name" ;;
+      run)
+        result passed "$1/$name"
+        ! grep -q "^ *[0-9/]* *Test *#[0-9]*: $name \.*\*\*\*" "$3" || result retried "$1/$name"
+        ;;
       notrun | disabled) result skipped "$1/$name" ;;
       *) result failed "$1/$name" ;;
     esac
@@ -88,16 +101,33 @@ ctest_results() {
 
 # test_bats DIRECTORY: every .bats file in it.
 test_bats() {
-  local tap=$RESULTS/tap code=0 line
-  BATS_LIB_PATH=${BATS_LIB_PATH:+$BATS_LIB_PATH:}/usr/lib/bats:/usr/share/bats bats --tap --timing "$ROOT/$1" | tee "$tap" || code=$?
+  local tap=$RESULTS/tap outputs=$RESULTS/outputs code=0 line
+  # bats writes an output to a file of the test's name.
+  ! grep -n '^@test ".*/' "$ROOT/$1"/*.bats || die "the name of a test must not have a '/'"
+  rm -rf "$outputs"
+  mkdir "$outputs"
+  BATS_LIB_PATH=${BATS_LIB_PATH:+$BATS_LIB_PATH:}/usr/lib/bats:/usr/share/bats bats --tap --timing \
+    --gather-test-outputs-in "$outputs" "$ROOT/$1" | tee "$tap" || code=$?
   while IFS= read -r line; do
     case $line in
       'ok '*'# skip'*) result skipped "$1: ${line#ok * }" ;;
-      'ok '*) result passed "$1: ${line#ok * }" ;;
+      'ok '*)
+        result passed "$1: ${line#ok * }"
+        bats_retried "$1" "$outputs" "$line"
+        ;;
       'not ok '*) result failed "$1: ${line#not ok * }" ;;
     esac
   done <"$tap"
   ((code == 0)) || grep -q "^failed $1" "$RESULTS/all"
+}
+
+bats_retried() { # DIRECTORY OUTPUTS LINE: of a test that passed
+  local number=${3#ok } output
+  number=${number%% *}
+  output=$(compgen -G "$2/$number-try1-*") || return 0
+  result retried "$1: ${3#ok * }"
+  say "the first try of ${3#ok * }:"
+  sed 's/^/# /' "$output"
 }
 
 has_bats() { compgen -G "$ROOT/$1/*.bats" >/dev/null; }

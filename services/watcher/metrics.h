@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the watcher tells beside what all services do (libcommon/telemetry.h): API calls, back-off, and the
- * steps of which it sees both ends: diff    an event came in, until the wish that follows from it was
- * published plug    a wish for a NIC was published, until the hypervisor said ready (tries and waiting
- * included) unplug  likewise, until it said detached status  a pod's status was written, until the API
- * answered
+ * steps of which it sees both ends:
+ *
+ *   diff      an event came in, until the wish that follows from it was published
+ *   plug      a wish for a NIC was published, until the hypervisor said ready (tries and waiting included)
+ *   unplug    likewise, until it said detached
+ *   status    a pod's status was written, until the API answered
  */
 #pragma once
 

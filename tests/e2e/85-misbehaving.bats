@@ -97,7 +97,7 @@ when_eth1_goes() { # POD COMMAND
 
 # --- in the boot loader -----------------------------------------------------------------------------------
 
-@test "in its boot loader: WaitingForGuest, and Failed/GuestNotResponding after the bound" {
+@test "in its boot loader: WaitingForGuest, and Failed (GuestNotResponding) after the bound" {
   create_vm loader loader.qcow2 Always eth0
   pod_running loader
   nic_is loader eth0 InProgress WaitingForGuest
@@ -179,7 +179,7 @@ when_eth1_goes() { # POD COMMAND
 
 # --- a kernel without PCI hotplug -------------------------------------------------------------------------
 
-@test "no PCI hotplug: a plugged NIC is Failed/GuestNotResponding, and Ready when the guest looks for it" {
+@test "no PCI hotplug: a plugged NIC is Failed (GuestNotResponding), and Ready when the guest looks for it" {
   create_vm deaf stubborn.qcow2 Always eth0
   nic_ready deaf eth0
   plug deaf eth1

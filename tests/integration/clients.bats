@@ -18,7 +18,7 @@ teardown_file() { stop_services; }
   /usr/bin/python3 "$BATS_TEST_DIRNAME/clients/python.py"
 }
 
-@test "@kubernetes/client-node: informer, patches, a resumed watch, attach" {
+@test "client-node of npm: informer, patches, a resumed watch, attach" {
   local directory=$BUILD/tests/client-node
   command -v node npm >/dev/null || skip 'node and npm are not installed'
   local code=0

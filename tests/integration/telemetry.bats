@@ -148,7 +148,7 @@ recorded() { sed -n 's/^ *- record: //p' "$DEPLOY/prometheus/alkaid.rules.yml" |
     alkaid_bus_subscriptions_total alkaid_watcher_synced alkaid_hypervisor_nics alkaid_hypervisor_nics_ready | sort)"
 }
 
-@test "docs/operations.md tells the remedy of every alert, and of none that there is not" {
+@test "operations.md tells the remedy of every alert, and of none that there is not" {
   run -0 diff <(sed -n 's/^ *- alert: //p' "$DEPLOY/prometheus/alkaid.rules.yml" | sort) \
     <(sed -n 's/^### \(Alkaid[A-Za-z]*\)$/\1/p' "$ROOT/docs/operations.md" | sort)
 }

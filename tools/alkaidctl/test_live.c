@@ -15,6 +15,8 @@
 #include "proto/proto.h"
 #include "tools/alkaidctl/live.h"
 
+#define UPTIME_US (UINT64_C(3600) * 1000 * 1000) /* of the machine that recorded */
+
 static char dir[] = "/tmp/ak-live-XXXXXX";
 static char path[64];
 
@@ -22,7 +24,8 @@ static void put(struct ctl_capture_writer *w, const char *publisher, enum ak_mes
                 const char *port, uint64_t mono_us, bool replayed)
 {
         struct ak_message m = {.type = type};
-        struct ctl_envelope e = {.epoch = 1, .seq = mono_us, .mono_us = mono_us, .replayed = replayed};
+        struct ctl_envelope e = {
+            .epoch = 1, .seq = mono_us, .mono_us = UPTIME_US + mono_us, .replayed = replayed};
         AK_AUTOFREE uint8_t *body = NULL;
         char topic[AK_TOPIC_SIZE];
         size_t len = 0;

@@ -16,7 +16,8 @@
  *   admin   writes everything else too (VPCs, subnets, …; with "*" also namespaces and nodes)
  *
  * What only a node or system:masters may write: the status of anything, and bindings. system:masters may all;
- * a node (group system:nodes) what the table in access.c says, and of pods and ports only those of its own.
+ * a node (group system:nodes) what the table in access.c says, and of pods only those of its own; of ports
+ * it writes only those of its own, and sees all.
  *
  * Pure: texts in, answers out.
  */

@@ -153,12 +153,18 @@ static bool selects_node(const char *selector, const char *node)
         return false;
 }
 
+static bool reads(const struct rest_request *request)
+{
+        return request->target == REST_WATCH || request->api.verb == API_LIST || request->api.verb == API_GET;
+}
+
+/* Where every port is, a node has to know: its VMs' frames go to the nodes of the others. */
 bool auth_bound_to_node(const struct api_user *user, const struct rest_request *request)
 {
         const struct api_kind *kind = request->api.kind;
 
         return kind && access_node_name(user) &&
-               (strcmp(kind->plural, "pods") == 0 || strcmp(kind->plural, "ports") == 0);
+               (strcmp(kind->plural, "pods") == 0 || (strcmp(kind->plural, "ports") == 0 && !reads(request)));
 }
 
 bool auth_of_own_node(const struct api_user *user, const struct rest_request *request, const json_t *object)

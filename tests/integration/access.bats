@@ -128,6 +128,8 @@ said_wrong() { # the file is looked at again with a request
   run -1 as n2 create -f - <<<"$(node n3)"
   local port
   port=$(kubectl get pod here -o 'jsonpath={.spec.nics[0].portId}')
+  run -0 as n2 get ports -A -o name # where they are, its fabric must know
+  assert_output --partial "$port"
   run -1 as n2 patch port "$port" --subresource=status --type=merge -p '{"status":{"phase":"Released"}}'
   kubectl delete pod here there --force --grace-period=0
 }

@@ -6,7 +6,7 @@ find_package(Threads REQUIRED)
 # name of the imported target -> pkg-config module
 set(_alkaid_modules
   zmq libzmq  czmq libczmq  jansson jansson  sqlite3 sqlite3  curl libcurl  microhttpd libmicrohttpd
-  gnutls gnutls  libvirt libvirt  libvirt_qemu libvirt-qemu  xml2 libxml-2.0  nl libnl-3.0
+  gnutls gnutls  libvirt libvirt  libvirt_qemu libvirt-qemu  xml2 libxml-2.0  archive libarchive  nl libnl-3.0
   nl_route libnl-route-3.0  nftables libnftables  systemd libsystemd  uuid uuid
   cmocka cmocka)
 while(_alkaid_modules)

@@ -8,7 +8,7 @@ PACKAGES_build=(
   libzmq3-dev libczmq-dev 'libmsgpack-c-dev|libmsgpack-dev' libvirt-dev libmicrohttpd-dev libgnutls28-dev
   libjansson-dev libsqlite3-dev libcurl4-gnutls-dev libnl-3-dev libnl-route-3-dev libnftables-dev
   libxml2-dev libcyaml-dev libyaml-dev libwslay-dev libsystemd-dev uuid-dev libcmocka-dev
-  libprotobuf-c-dev protobuf-c-compiler zlib1g-dev
+  libprotobuf-c-dev protobuf-c-compiler zlib1g-dev libarchive-dev
 )
 PACKAGES_run=(
   qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients dnsmasq-base iproute2 procps curl

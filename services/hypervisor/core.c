@@ -748,6 +748,14 @@ void hv_core_stats(const struct hv_core *core, struct hv_core_stats *out)
 
 /* ------------------------------------------------------------------ ownership */
 
+struct hv_domain_spec *hv_domain_spec_free(struct hv_domain_spec *spec)
+{
+        if (spec)
+                free(spec->head.user_data);
+        free(spec);
+        return NULL;
+}
+
 void hv_result_deinit(struct hv_result *result)
 {
         free(result->domain);
@@ -768,7 +776,7 @@ void hv_actions_clear(struct hv_actions *actions)
 {
         for (size_t i = 0; i < actions->count; i++) {
                 ak_message_free(actions->items[i].message);
-                free(actions->items[i].domain);
+                hv_domain_spec_free(actions->items[i].domain);
                 free(actions->items[i].image);
         }
         actions->count = 0;

@@ -22,6 +22,7 @@ static const char *const ak_image_pull_names[] = {AK_IMAGE_PULL_VALUES(ENUM_NAME
 #define REQUIRED        true
 #define OPTIONAL        false
 #define KIND_STR(a, b)  .kind = AK_FIELD_STR, .max_len = (a)
+#define KIND_TEXT(a, b) .kind = AK_FIELD_TEXT, .max_len = (a)
 #define KIND_U64(a, b)  .kind = AK_FIELD_U64, .max_value = (a)
 #define KIND_BOOL(a, b) .kind = AK_FIELD_BOOL
 #define KIND_ENUM(a, b) .kind = AK_FIELD_ENUM, .names = a##_names

@@ -148,14 +148,27 @@ static void boot_nics(struct hv_vm *vm, struct hv_domain_spec *spec)
         }
 }
 
+/* With what cloud-init is to be told. NULL: out of memory. */
+static struct hv_domain_spec *spec_new(const struct ak_vm_diff *wish)
+{
+        struct hv_domain_spec *spec = calloc(1, sizeof(*spec));
+
+        if (!spec)
+                return NULL;
+        HV_COPY(spec->head.public_key, wish->public_key);
+        if (wish->user_data && !(spec->head.user_data = strdup(wish->user_data)))
+                return hv_domain_spec_free(spec);
+        return spec;
+}
+
 static void emit_start(struct hv_core *core, struct hv_vm *vm)
 {
         const struct ak_vm_diff *wish = wish_of(vm);
-        struct hv_domain_spec *spec = calloc(1, sizeof(*spec));
+        struct hv_domain_spec *spec = spec_new(wish);
         struct hv_action *a = spec ? hv_emit_op(core, vm, HV_OP_START) : NULL;
 
         if (!a) {
-                free(spec);
+                hv_domain_spec_free(spec);
                 core->error = -ENOMEM;
                 return;
         }

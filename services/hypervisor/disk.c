@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "libcommon/netaddr.h"
+#include "services/hypervisor/seed.h"
 #include "services/hypervisor/spawn.h"
 
 #define QEMU_IMG_TIMEOUT_US (UINT64_C(60) * 1000 * 1000)
@@ -30,6 +31,7 @@ int hv_disk_paths(const char *state_dir, const char *pod_uid, struct hv_disk *ou
                 return -EINVAL;
         n = snprintf(disk.dir, sizeof(disk.dir), "%s/vms/%s", state_dir, pod_uid);
         if (n < 0 || n > HV_LEN_PATH || path_of(disk.overlay, disk.dir, "disk.qcow2") < 0 ||
+            path_of(disk.seed, disk.dir, "seed.iso") < 0 ||
             path_of(disk.console_log, disk.dir, "console.log") < 0)
                 return -ENAMETOOLONG;
         *out = disk;
@@ -125,6 +127,21 @@ static bool has_overlay(struct hv_disk *disk)
                (read_base(disk, "qcow2") == 0 || read_base(disk, "raw") == 0);
 }
 
+static int prepare_overlay(struct hv_disk *disk, const char *qemu_img, const struct hv_domain_spec_head *spec,
+                           char *text)
+{
+        int r;
+
+        if (has_overlay(disk))
+                return 0;
+        (void)snprintf(disk->base, sizeof(disk->base), "%s", spec->image_path);
+        (void)snprintf(disk->base_format, sizeof(disk->base_format), "%s", spec->image_format);
+        r = link_base(disk, text);
+        if (r == 0)
+                r = make_overlay(disk, qemu_img, text);
+        return r;
+}
+
 int hv_disk_prepare(const char *state_dir, const char *qemu_img, const struct hv_domain_spec_head *spec,
                     struct hv_disk *out, char *text)
 {
@@ -137,15 +154,11 @@ int hv_disk_prepare(const char *state_dir, const char *qemu_img, const struct hv
                 (void)snprintf(text, HV_LEN_TEXT, "directory of the VM's disk: %s", strerror(-r));
                 return r;
         }
-        if (!has_overlay(&disk)) {
-                (void)snprintf(disk.base, sizeof(disk.base), "%s", spec->image_path);
-                (void)snprintf(disk.base_format, sizeof(disk.base_format), "%s", spec->image_format);
-                r = link_base(&disk, text);
-                if (r == 0)
-                        r = make_overlay(&disk, qemu_img, text);
-                if (r < 0)
-                        (void)hv_disk_remove(state_dir, spec->pod_uid);
-        }
+        r = prepare_overlay(&disk, qemu_img, spec, text);
+        if (r < 0)
+                (void)hv_disk_remove(state_dir, spec->pod_uid);
+        if (r == 0)
+                r = hv_seed_write(disk.seed, spec, text);
         if (r == 0)
                 *out = disk;
         return r;

@@ -10,6 +10,7 @@
 #define ROOT_PORTS_SLOT 0x10 /* the first device of pcie.0 that holds root ports, eight each */
 #define DISK_SLOT       0x02
 #define RNG_SLOT        0x03
+#define SEED_SLOT       0x04
 #define NAME_MAX_BYTES  200 /* libvirt makes file names of it */
 
 /* A writer that remembers its first failure, so that callers need not look after each call. */
@@ -240,6 +241,20 @@ static void disk(struct xml *x, const struct hv_domain_host *host)
         close_element(x);
 }
 
+/* A disk and not a drive: every guest that has a driver for the other one finds it by its label. */
+static void seed(struct xml *x, const struct hv_domain_host *host)
+{
+        if (!host->seed)
+                return;
+        open_element(x, "disk", "type", "file", "device", "disk", NULL);
+        element(x, "driver", "name", "qemu", "type", "raw", NULL);
+        element(x, "source", "file", host->seed, NULL);
+        element(x, "target", "dev", "vdb", "bus", "virtio", NULL);
+        element(x, "readonly", NULL);
+        pci_address(x, 0, SEED_SLOT, 0, false);
+        close_element(x);
+}
+
 static void serial_console(struct xml *x, const struct hv_domain_host *host)
 {
         open_element(x, "serial", "type", "pty", NULL);
@@ -273,6 +288,7 @@ static void devices(struct xml *x, const struct hv_domain_spec *spec, const stru
                 text_element(x, "emulator", host->emulator);
         root_ports(x, spec->head.nic_slots);
         disk(x, host);
+        seed(x, host);
         for (size_t i = 0; i < spec->nic_count; i++)
                 write_nic(x, &spec->nics[i]);
         serial_console(x, host);
@@ -315,7 +331,7 @@ static bool spec_valid(const struct hv_domain_spec *spec, const struct hv_domain
         }
         return xml_text_valid(head->pod_namespace) && xml_text_valid(head->pod_name) &&
                xml_text_valid(host->node) && xml_text_valid(host->disk) && xml_text_valid(host->base) &&
-               head->nic_slots <= HV_MAX_SLOTS;
+               (!host->seed || xml_text_valid(host->seed)) && head->nic_slots <= HV_MAX_SLOTS;
 }
 
 int hv_domain_xml(const struct hv_domain_spec *spec, const struct hv_domain_host *host, char **out)

@@ -22,6 +22,7 @@ struct hv_domain_host {
         const char *disk;     /* overlay, qcow2 */
         const char *base;     /* its backing file */
         const char *base_format;
+        const char *seed; /* volume for cloud-init, raw; NULL = none */
         const char *console_log;
 };
 

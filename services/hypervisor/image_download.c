@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Downloads and the cache of what URLs gave. */
 #include <curl/curl.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/crypto.h>
 #include <jansson.h>
+#include <limits.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -68,16 +70,14 @@ static void copy_string(const json_t *json, const char *key, char *out, size_t s
         (void)snprintf(out, size, "%s", text ? text : "");
 }
 
-/* -ENOENT when the URL gave nothing yet, or its content is no longer there. */
-static int read_meta(const struct hv_image_store *store, const char *url, struct meta *out)
+/* -ENOENT when the file is not there, or the content that it speaks of. */
+static int read_meta_file(const struct hv_image_store *store, const char *path, struct meta *out)
 {
-        char path[HV_LEN_PATH + 1], content[HV_LEN_PATH + 1], text[MAX_META_BYTES];
+        char content[HV_LEN_PATH + 1], text[MAX_META_BYTES];
         AK_AUTOCLOSE int fd = -1;
         json_t *json;
         ssize_t n;
 
-        if (cache_path(store, url, path, sizeof(path)) < 0)
-                return -ENAMETOOLONG;
         fd = open(path, O_RDONLY | O_CLOEXEC);
         n = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
         json = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
@@ -89,6 +89,16 @@ static int read_meta(const struct hv_image_store *store, const char *url, struct
             content_path(store, out->digest, content, sizeof(content)) < 0 || access(content, R_OK) < 0)
                 return -ENOENT;
         return 0;
+}
+
+/* -ENOENT when the URL gave nothing yet, or its content is no longer there. */
+static int read_meta(const struct hv_image_store *store, const char *url, struct meta *out)
+{
+        char path[HV_LEN_PATH + 1];
+
+        if (cache_path(store, url, path, sizeof(path)) < 0)
+                return -ENAMETOOLONG;
+        return read_meta_file(store, path, out);
 }
 
 /* Written anew and renamed, so that it is never read half. Losing it costs one download. */
@@ -117,6 +127,37 @@ static int write_meta(const struct hv_image_store *store, const char *url, const
         return -EIO;
 }
 
+bool hv_image_is_content(const char *name)
+{
+        return strncmp(name, "sha256-", 7) == 0 && strspn(name + 7, "0123456789abcdef") == 64 &&
+               strcmp(name + 7 + 64, ".img") == 0;
+}
+
+static bool is_meta(const char *name)
+{
+        return strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".json") == 0;
+}
+
+void hv_image_forget_missing(const struct hv_image_store *store)
+{
+        DIR *dir = opendir(store->dir);
+        const struct dirent *entry;
+
+        if (!dir)
+                return;
+        while ((entry = readdir(dir))) {
+                char path[HV_LEN_PATH + NAME_MAX + 2];
+                struct meta meta = {0};
+
+                if (!is_meta(entry->d_name))
+                        continue;
+                (void)snprintf(path, sizeof(path), "%s/%s", store->dir, entry->d_name);
+                if (read_meta_file(store, path, &meta) == -ENOENT)
+                        (void)unlink(path);
+        }
+        (void)closedir(dir);
+}
+
 static void use_cached(const struct hv_image_store *store, const struct meta *meta,
                        struct hv_image_result *out)
 {
@@ -130,6 +171,7 @@ static void use_cached(const struct hv_image_store *store, const struct meta *me
                 hv_image_fault(out, "ImagePullFailed", "%s: %s", "cached image", strerror(errno));
                 return;
         }
+        (void)futimens(fd, NULL); /* used now: image_cache.h */
         if (hv_image_check_fd(store, fd, out) == 0)
                 (void)snprintf(out->path, sizeof(out->path), "%s", path);
 }

@@ -6,7 +6,8 @@
 
 #include "services/hypervisor/image_store.h"
 
-#define HV_DIGEST_SIZE 65
+#define HV_DIGEST_SIZE       65
+#define HV_CONTENT_NAME_SIZE (sizeof("sha256-.img") + 64)
 
 struct hv_image_progress {
         hv_image_progress_fn fn;
@@ -15,6 +16,10 @@ struct hv_image_progress {
 };
 
 void hv_image_fault(struct hv_image_result *out, const char *reason, const char *format, ...) AK_PRINTF(3, 4);
+/* Is it the name of a download, sha256-<digest>.img? */
+bool hv_image_is_content(const char *name);
+/* Removes what is known of URLs whose content is no longer there. */
+void hv_image_forget_missing(const struct hv_image_store *store);
 void hv_image_hex(const uint8_t raw[32], char out[HV_DIGEST_SIZE]);
 int hv_image_digest(int fd, char out[HV_DIGEST_SIZE]);
 /* Size, format, virtual size; sets out->format. Negative errno with the fault set. */

@@ -23,6 +23,11 @@ struct hv_image_store {
         struct ak_strlist allowed; /* directories */
         struct ak_strlist mirrors; /* HOST=BASE */
         uint64_t max_bytes, max_virtual_bytes;
+
+        /* What is kept of the downloads (image_cache.h). */
+        const char *vms_dir;                        /* STATE/vms: what is in use; NULL = nothing */
+        uint64_t cache_max_bytes, cache_max_age_us; /* 0 = no limit */
+        uint64_t cache_keep_us;                     /* what was used that recently stays in any case */
 };
 
 /* Makes the directory and removes downloads that were cut short. Negative errno. */

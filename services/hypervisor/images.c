@@ -12,6 +12,8 @@
 #define MAX_ACTIVE  4
 #define MAX_WAITERS 1024
 
+#define COLLECT_EVERY_MS 60000
+
 struct waiter {
         struct waiter *next;
         uint64_t id;
@@ -35,6 +37,8 @@ struct hv_images {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         size_t active;
+        struct hv_image_usage usage;
+        zactor_t *janitor;
         struct job *jobs; /* the list belongs to the reactor */
 };
 
@@ -97,6 +101,41 @@ static void actor(zsock_t *pipe, void *arg)
         finish(job, &result);
 }
 
+/* ------------------------------------------------------------------ the janitor */
+
+static void collect(struct hv_images *images)
+{
+        struct hv_image_usage usage;
+        int r = hv_image_collect(&images->store, time(NULL), &usage);
+
+        if (r < 0) {
+                ak_log(AK_LOG_WARN, "image_cache", "error", strerror(-r), NULL);
+                return;
+        }
+        (void)pthread_mutex_lock(&images->lock);
+        usage.removed += images->usage.removed;
+        images->usage = usage;
+        (void)pthread_mutex_unlock(&images->lock);
+}
+
+static void janitor(zsock_t *pipe, void *arg)
+{
+        zpoller_t *poller = zpoller_new(pipe, NULL);
+
+        (void)zsock_signal(pipe, 0);
+        do
+                collect(arg);
+        while (poller && !zpoller_wait(poller, COLLECT_EVERY_MS) && zpoller_expired(poller));
+        zpoller_destroy(&poller);
+}
+
+void hv_images_usage(struct hv_images *images, struct hv_image_usage *out)
+{
+        (void)pthread_mutex_lock(&images->lock);
+        *out = images->usage;
+        (void)pthread_mutex_unlock(&images->lock);
+}
+
 /* ------------------------------------------------------------------ in the reactor */
 
 int hv_images_new(struct hv_images **out, const struct hv_image_store *store, struct hv_queue *queue)
@@ -113,6 +152,11 @@ int hv_images_new(struct hv_images **out, const struct hv_image_store *store, st
         images->queue = queue;
         (void)pthread_mutex_init(&images->lock, NULL);
         (void)pthread_cond_init(&images->changed, NULL);
+        images->janitor = zactor_new(janitor, images);
+        if (!images->janitor) {
+                hv_images_free(images);
+                return -ENOMEM;
+        }
         *out = images;
         return 0;
 }
@@ -133,6 +177,7 @@ struct hv_images *hv_images_free(struct hv_images *images)
 {
         if (!images)
                 return NULL;
+        zactor_destroy(&images->janitor);
         (void)pthread_mutex_lock(&images->lock);
         atomic_store(&images->stop, true);
         (void)pthread_cond_broadcast(&images->changed);

@@ -7,7 +7,20 @@
 
 #define MAX_WISHES 65536
 
-enum { CALLS, IMAGES, QUEUED, OVERFLOWS, VMS, DOMAINS, NICS, NICS_READY, CONNECTED, COUNT };
+enum {
+        CALLS,
+        IMAGES,
+        CACHE_BYTES,
+        CACHE_REMOVED,
+        QUEUED,
+        OVERFLOWS,
+        VMS,
+        DOMAINS,
+        NICS,
+        NICS_READY,
+        CONNECTED,
+        COUNT
+};
 
 static const struct ak_metric_spec specs[COUNT] = {
     [CALLS] = {.name = "alkaid_driver_call_seconds",
@@ -18,6 +31,13 @@ static const struct ak_metric_spec specs[COUNT] = {
                 .help = "Images looked for or downloaded, by outcome.",
                 .kind = AK_COUNTER,
                 .labels = {"outcome"}},
+    [CACHE_BYTES] = {.name = "alkaid_image_cache_bytes",
+                     .help = "Downloads in the image cache, by whether a VM uses them.",
+                     .kind = AK_GAUGE,
+                     .labels = {"use"}},
+    [CACHE_REMOVED] = {.name = "alkaid_image_cache_removed_total",
+                       .help = "Downloads thrown away, for their age or for room.",
+                       .kind = AK_COUNTER},
     [QUEUED] = {.name = "alkaid_queue_depth",
                 .help = "Work that waits.",
                 .kind = AK_GAUGE,
@@ -45,6 +65,7 @@ struct wish {
 struct hv_metrics {
         struct ak_telemetry *telemetry;
         struct ak_metric *items[COUNT];
+        uint64_t removed; /* images, as told so far */
         zhashx_t *wishes; /* "<pod uid>[/<port id>]" -> struct wish, which it owns */
 };
 
@@ -191,7 +212,21 @@ void hv_metrics_overflow(struct hv_metrics *m)
         ak_metric_add(m->items[OVERFLOWS], NULL, 1);
 }
 
-void hv_metrics_collect(struct hv_metrics *m, const struct hv_core *core, struct hv_queue *queue)
+static void collect_images(struct hv_metrics *m, struct hv_images *images)
+{
+        struct hv_image_usage usage;
+
+        if (!images)
+                return;
+        hv_images_usage(images, &usage);
+        ak_metric_set(m->items[CACHE_BYTES], AK_LABELS("vm"), (double)usage.in_use_bytes);
+        ak_metric_set(m->items[CACHE_BYTES], AK_LABELS("none"), (double)(usage.bytes - usage.in_use_bytes));
+        ak_metric_add(m->items[CACHE_REMOVED], NULL, (double)(usage.removed - m->removed));
+        m->removed = usage.removed;
+}
+
+void hv_metrics_collect(struct hv_metrics *m, const struct hv_core *core, struct hv_queue *queue,
+                        struct hv_images *images)
 {
         struct hv_core_stats stats;
 
@@ -202,4 +237,5 @@ void hv_metrics_collect(struct hv_metrics *m, const struct hv_core *core, struct
         ak_metric_set(m->items[NICS_READY], NULL, (double)stats.nics_ready);
         ak_metric_set(m->items[CONNECTED], NULL, stats.connected);
         ak_metric_set(m->items[QUEUED], AK_LABELS("events"), (double)hv_queue_count(queue));
+        collect_images(m, images);
 }

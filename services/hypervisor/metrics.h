@@ -8,6 +8,7 @@
 
 #include "libcommon/telemetry.h"
 #include "services/hypervisor/core.h"
+#include "services/hypervisor/images.h"
 #include "services/hypervisor/queue.h"
 
 struct hv_metrics;
@@ -17,7 +18,8 @@ int hv_metrics_new(struct hv_metrics **out, struct ak_telemetry *telemetry);
 struct hv_metrics *hv_metrics_free(struct hv_metrics *metrics);
 
 /* Before the text is made. */
-void hv_metrics_collect(struct hv_metrics *metrics, const struct hv_core *core, struct hv_queue *queue);
+void hv_metrics_collect(struct hv_metrics *metrics, const struct hv_core *core, struct hv_queue *queue,
+                        struct hv_images *images);
 /* A wish came: what follows on its topic's key ("<pod uid>[/<port id>]") has its trace. */
 void hv_metrics_wish(struct hv_metrics *metrics, const char *key, const char *trace);
 /* Traceparent of the last wish; "" where unknown. */

@@ -25,10 +25,12 @@
 #include "services/hypervisor/workers.h"
 
 #define MAX_QUEUE 65536
+/* From the fetch of an image to the disk made over it; the ports' time comes on top. */
+#define CACHE_KEEP_US (UINT64_C(600) * 1000 * 1000)
 
 struct hv_shell {
         char node[AK_LEN_NAME + 1];
-        char images_dir[PATH_MAX];
+        char images_dir[PATH_MAX], vms_dir[PATH_MAX];
         zloop_t *loop;
         int timer;
         struct hv_core *core;
@@ -252,6 +254,7 @@ static int make_state_dir(struct hv_shell *s, const struct hv_options *o)
 {
         int n = snprintf(s->images_dir, sizeof(s->images_dir), "%s/images", o->state_dir);
 
+        (void)snprintf(s->vms_dir, sizeof(s->vms_dir), "%s/vms", o->state_dir);
         if (o->state_dir[0] != '/' || n > HV_LEN_PATH - 100)
                 return complain(2, "state-dir", "must be an absolute path of at most 900 bytes");
         if (mkdir(o->state_dir, 0711) < 0 && errno != EEXIST)
@@ -326,7 +329,11 @@ static int make_images(struct hv_shell *s, const struct hv_options *o)
                                        .allowed = o->image_dir,
                                        .mirrors = o->image_mirror,
                                        .max_bytes = o->image_max_size,
-                                       .max_virtual_bytes = o->image_max_virtual_size};
+                                       .max_virtual_bytes = o->image_max_virtual_size,
+                                       .vms_dir = s->vms_dir,
+                                       .cache_max_bytes = o->image_cache_size,
+                                       .cache_max_age_us = o->image_cache_age,
+                                       .cache_keep_us = o->boot_wait + CACHE_KEEP_US};
         int r = hv_images_new(&s->images, &store, s->queue);
 
         return r < 0 ? complain(1, "state-dir", AK_FMT("%s: %s", s->images_dir, strerror(-r))) : 0;
@@ -382,7 +389,7 @@ static void collect(void *arg)
 {
         struct hv_shell *s = arg;
 
-        hv_metrics_collect(s->metrics, s->core, s->queue);
+        hv_metrics_collect(s->metrics, s->core, s->queue, s->images);
 }
 
 /* Before the parts that use it; the bus, which comes later, is added by make_bus(). */

@@ -10,7 +10,7 @@ struct hv_options {
         char *bus_dir, *console_dir, *state_dir, *node_name;
         char *libvirt_uri, *emulator, *accel, *driver;
         struct ak_strlist image_dir, image_mirror;
-        uint64_t image_max_size, image_max_virtual_size, max_vms;
+        uint64_t image_max_size, image_max_virtual_size, image_cache_size, image_cache_age, max_vms;
         uint64_t boot_wait, guest_wait, unplug_wait, default_memory;
         char *journal, *metrics, *otlp;
         struct ak_bus_net net;

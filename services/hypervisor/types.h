@@ -109,7 +109,9 @@ HV_ENUMS(HV_ENUM)
         F(U64, vcpus, 1024, 0, OPTIONAL, "")                                                                 \
         F(U64, memory_bytes, UINT64_C(1) << 50, 0, OPTIONAL, "")                                             \
         F(STR, image_path, HV_LEN_PATH, 0, OPTIONAL, "")                                                     \
-        F(STR, image_format, 7, 0, OPTIONAL, "qcow2 or raw")
+        F(STR, image_format, 7, 0, OPTIONAL, "qcow2 or raw")                                                 \
+        F(TEXT, user_data, 65536, 0, OPTIONAL, "for cloud-init")                                             \
+        F(STR, public_key, 8191, 0, OPTIONAL, "for cloud-init")
 
 #define HV_RESULT_FIELDS(F)                                                                                  \
         F(ENUM, op, hv_op, 0, REQUIRED, "")                                                                  \
@@ -169,6 +171,7 @@ struct hv_domain_spec {
         size_t nic_count;
         struct hv_nic_spec nics[HV_MAX_SLOTS];
 };
+struct hv_domain_spec *hv_domain_spec_free(struct hv_domain_spec *spec);
 
 /* Answer to one action. `domain` (owned) comes with start and inspect; NULL there = no such domain. */
 struct hv_result {

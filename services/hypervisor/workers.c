@@ -120,7 +120,7 @@ static void run(const struct worker *w, struct hv_action *a)
                 run_list(w, &event);
         else
                 run_vm(w, a, &event);
-        free(a->domain);
+        hv_domain_spec_free(a->domain);
         free(a);
         hv_queue_push(w->queue, &event);
 }
@@ -226,7 +226,7 @@ int hv_workers_run(struct hv_workers *workers, struct hv_action *action)
         if (frame && zframe_send(&frame, w->actor, 0) == 0)
                 return 0;
         zframe_destroy(&frame);
-        free(job->domain);
+        hv_domain_spec_free(job->domain);
         free(job);
         return -ENOMEM;
 }

@@ -106,6 +106,7 @@ static enum hv_error domain_xml(struct hv_driver_vm *vm, const struct hv_domain_
         host.disk = disk.overlay;
         host.base = disk.base;
         host.base_format = disk.base_format;
+        host.seed = disk.seed;
         host.console_log = disk.console_log;
         if (hv_domain_xml(spec, &host, out) == 0)
                 return HV_OK;

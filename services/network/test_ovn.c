@@ -4,7 +4,10 @@
  * groups. OVN and Open vSwitch are Debian's, in the test's own network namespace, with the userspace
  * datapath. Needs root.
  */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <net/ethernet.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -182,6 +185,96 @@ static void spoofed_frames_do_not_leave(void **state)
         assert_false(guest_ping(a, "10.0.1.12"));
 }
 
+static const uint8_t lla[16] = {0xfe, 0x80, [8] = 0x04, 0, 0, 0xff, 0xfe, 1, 1, 1}; /* of 06:00:00:01:01:01 */
+
+/* To all nodes, without a checksum: nobody has to take it. */
+static size_t icmp6_frame(uint8_t f[78], uint8_t type)
+{
+        memset(f, 0, 78);
+        f[0] = f[1] = 0x33;
+        f[5] = 1;
+        (void)ak_mac_bytes("06:00:00:01:01:01", f + 6);
+        f[12] = 0x86;
+        f[13] = 0xdd;
+        f[14] = 0x60;
+        f[19] = 24;
+        f[20] = 58;
+        f[21] = 255;
+        memcpy(f + 22, lla, sizeof(lla));
+        f[38] = 0xff;
+        f[39] = 2;
+        f[53] = 1;
+        f[54] = type;
+        return 78;
+}
+
+/* The type of the first ICMPv6 message that comes from port 1 within 200 ms; -1: none does. */
+static int first_type(int wire)
+{
+        uint8_t f[2048], mac[6];
+        struct pollfd p = {.fd = wire, .events = POLLIN};
+
+        (void)ak_mac_bytes("06:00:00:01:01:01", mac);
+        while (poll(&p, 1, 200) == 1) {
+                ssize_t n = recv(wire, f, sizeof(f), 0);
+
+                if (n > 54 && memcmp(f + 6, mac, 6) == 0 && f[20] == 58 && (f[54] == 137 || f[54] == 128))
+                        return f[54];
+        }
+        return -1;
+}
+
+static void say_from(struct guest *from, uint16_t port, const char *text)
+{
+        struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(port)},
+                           to = {.sin_family = AF_INET, .sin_port = htons(9999)};
+        AK_AUTOCLOSE int fd = guest_socket(from, AF_INET, SOCK_DGRAM, 0);
+
+        (void)inet_pton(AF_INET, "10.0.1.12", &to.sin_addr);
+        assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
+        assert_int_equal(sendto(fd, text, strlen(text), 0, (struct sockaddr *)&to, sizeof(to)),
+                         (ssize_t)strlen(text));
+}
+
+static void give_ipv6(struct net_port_spec *s, const char *address)
+{
+        (void)ak_ip_parse(address, &s->address6);
+        (void)ak_cidr_parse("fd00:1::/64", &s->cidr6);
+        (void)ak_ip_parse("fd00:1::1", &s->gateway6);
+}
+
+/* What comes from a DHCP server or a router among the guests is dropped; what was sent after it comes first.
+ */
+static void guests_are_no_dhcp_servers_and_redirect_nobody(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s1 = test_spec(1, 1, 1), s2 = test_spec(1, 1, 2);
+        char text[16] = "";
+        uint8_t f[78];
+
+        give_ipv6(&s1, "fd00:1::400:ff:fe01:101");
+        give_ipv6(&s2, "fd00:1::400:ff:fe01:102");
+        struct guest *a = plug(h, 0, &s1, "10.0.1.11"), *b = plug(h, 1, &s2, "10.0.1.12");
+        assert_true(guest_ping(a, "10.0.1.12"));
+        AK_AUTOCLOSE int server = guest_listen(b, SOCK_DGRAM, 9999);
+        struct pollfd p = {.fd = server, .events = POLLIN};
+        say_from(a, 67, "rogue");
+        say_from(a, 68, "client");
+        assert_int_equal(poll(&p, 1, 30000), 1);
+        assert_int_equal(recv(server, text, sizeof(text) - 1, 0), 6);
+        assert_string_equal(text, "client");
+        /* a redirect, then an echo request, until one of them arrives */
+        AK_AUTOCLOSE int wire = guest_socket(b, AF_PACKET, SOCK_RAW, htons(ETH_P_IPV6));
+        uint64_t end_us = ak_clock_monotonic_us() + 30000000;
+        int type = -1;
+        while (type < 0 && ak_clock_monotonic_us() < end_us) {
+                assert_int_equal(guest_send_frame(a, f, icmp6_frame(f, 137)), 0);
+                assert_int_equal(guest_send_frame(a, f, icmp6_frame(f, 128)), 0);
+                type = first_type(wire);
+        }
+        assert_int_equal(type, 128);
+}
+
 static bool connects(struct guest *from, struct guest *to, const char *address, uint16_t port)
 {
         AK_AUTOCLOSE int server = guest_listen(to, SOCK_STREAM, port);
@@ -279,10 +372,10 @@ static void a_database_that_is_away_is_an_error(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-            HOST(guests_of_a_vpc_reach_each_other),    HOST(vpcs_with_the_same_addresses_do_not_meet),
-            HOST(spoofed_frames_do_not_leave),         HOST(security_groups_change_live),
-            HOST(a_tap_made_anew_carries_packets),     HOST(what_it_cannot_do_is_said),
-            HOST(a_database_that_is_away_is_an_error),
+            HOST(guests_of_a_vpc_reach_each_other), HOST(vpcs_with_the_same_addresses_do_not_meet),
+            HOST(spoofed_frames_do_not_leave),      HOST(guests_are_no_dhcp_servers_and_redirect_nobody),
+            HOST(security_groups_change_live),      HOST(a_tap_made_anew_carries_packets),
+            HOST(what_it_cannot_do_is_said),        HOST(a_database_that_is_away_is_an_error),
         };
 
         if (access("/usr/bin/ovn-northd", X_OK) != 0 || access("/usr/sbin/ovs-vswitchd", X_OK) != 0) {

@@ -165,17 +165,33 @@ static json_t *switch_port_row(const struct names *n)
                          "router", "options", ovsdb_map(options));
 }
 
+static json_t *set_of(json_t *uuid)
+{
+        return json_pack("[s, [o]]", "set", uuid);
+}
+
 static json_t *switch_row(const struct net_port_spec *spec, const struct names *n)
 {
         const char *const ids[] = {"alkaid-subnet", spec->key.subnet_id, "alkaid-vpc", spec->vpc_id, NULL};
 
-        return json_pack("{s:s, s:o, s:o}", "name", n->lswitch, "ports", ovsdb_named_uuid("sp"),
-                         "external_ids", ovsdb_map(ids));
+        return json_pack("{s:s, s:o, s:o, s:o}", "name", n->lswitch, "ports", ovsdb_named_uuid("sp"),
+                         "external_ids", ovsdb_map(ids), "acls", set_of(ovsdb_named_uuid("guard")));
 }
 
-static json_t *set_of(json_t *uuid)
+/*
+ * What port security lets pass: DHCP servers among the VMs, redirects. The router's MAC is no VM's, which is
+ * port security's work. Above all that security groups allow; a router advertisement is allowed by northd
+ * above everything.
+ */
+static json_t *guard_acl(const struct net_port_spec *spec)
 {
-        return json_pack("[s, [o]]", "set", uuid);
+        char mac[AK_MAC_SIZE], match[160];
+
+        gateway_mac(spec->key.subnet_id, mac);
+        snprintf(match, sizeof(match), "eth.src != %s && (udp.src == {67, 547} || icmp6.type == 137)", mac);
+        return ovsdb_insert("ACL", "guard",
+                            json_pack("{s:s, s:s, s:s, s:i}", "direction", "from-lport", "action", "drop",
+                                      "match", match, "priority", 32000));
 }
 
 /* What is left of a subnet whose switch somebody deleted: DHCP options, the router's port. */
@@ -217,6 +233,7 @@ static int make_subnet(struct ovn *o, const struct net_port_spec *spec, const st
                                                       "ports", "insert", set_of(ovsdb_named_uuid("rp"))));
         (void)json_array_append_new(ops, ovsdb_insert("DHCP_Options", NULL, dhcp_row(o, spec)));
         (void)json_array_append_new(ops, ovsdb_insert("Logical_Switch_Port", "sp", switch_port_row(n)));
+        (void)json_array_append_new(ops, guard_acl(spec));
         (void)json_array_append_new(ops, ovsdb_insert("Logical_Switch", NULL, switch_row(spec, n)));
         return ovsdb_transact(o->nb, ops, NULL, error);
 }
@@ -230,14 +247,36 @@ static int exists(struct ovn *o, const char *table, const char *name, struct net
         return r < 0 ? r : json_array_size(rows) > 0;
 }
 
+/* A switch that an earlier version made has no guard. */
+static int has_guard(struct ovn *o, const struct names *n, struct net_error *error)
+{
+        static const char *const columns[] = {"acls", NULL};
+        json_auto_t *rows = NULL;
+        int r = rows_of(o, "Logical_Switch", ovsdb_where("name", n->lswitch), columns, &rows, error);
+        const json_t *acls = json_object_get(json_array_get(rows, 0), "acls"); /* ["set", […]], ["uuid", …] */
+
+        return r < 0
+                   ? r
+                   : json_is_string(json_array_get(acls, 1)) || json_array_size(json_array_get(acls, 1)) > 0;
+}
+
 /* IPv6 comes with the first port that asks for it, and stays. */
 static int refresh_subnet(struct ovn *o, const struct net_port_spec *spec, const struct names *n,
                           struct net_error *error)
 {
+        int guarded = has_guard(o, n, error);
+        if (guarded < 0)
+                return guarded;
         json_t *ops =
             json_pack("[o]", ovsdb_update("DHCP_Options", has_id("alkaid-subnet", spec->key.subnet_id),
                                           json_pack("{s:o}", "options", dhcp_options(o, spec))));
 
+        if (!guarded) {
+                (void)json_array_append_new(ops, guard_acl(spec));
+                (void)json_array_append_new(
+                    ops, ovsdb_update("Logical_Switch", ovsdb_where("name", n->lswitch),
+                                      json_pack("{s:o}", "acls", set_of(ovsdb_named_uuid("guard")))));
+        }
         if (spec->cidr6.prefix_len != 0)
                 (void)json_array_append_new(ops, ovsdb_update("Logical_Router_Port",
                                                               ovsdb_where("name", n->router_port),

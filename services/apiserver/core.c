@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Life of the core, and the work that time or other changes ask for: scheduling, namespaces, old events. */
+/* Life of the core, and the work that time or other changes ask for: namespaces, old events; see core_nodes.c
+ * too. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -44,6 +45,8 @@ int api_core_new(struct api_core **out, const struct api_core_config *config)
         core->pod_ports = json_object();
         core->unscheduled = json_object();
         core->node_pods = json_object();
+        core->heard = json_object();
+        core->node_grace_us = config->node_grace_us ? config->node_grace_us : API_NODE_GRACE_US;
         core->ip_cursors = json_object();
         core->owned = json_object();
         core->waiting = json_object();
@@ -51,7 +54,7 @@ int api_core_new(struct api_core **out, const struct api_core_config *config)
         core->lost = json_object();
         if (!core->tables || !core->hot || !core->index || !core->pod_ports || !core->unscheduled ||
             !core->node_pods || !core->ip_cursors || !core->owned || !core->waiting || !core->due ||
-            !core->lost)
+            !core->lost || !core->heard)
                 return -ENOMEM;
         zhashx_set_duplicator(core->index, dup_text);
         zhashx_set_destructor(core->index, free_text);
@@ -76,6 +79,7 @@ struct api_core *api_core_free(struct api_core *core)
         json_decref(core->pod_ports);
         json_decref(core->unscheduled);
         json_decref(core->node_pods);
+        json_decref(core->heard);
         json_decref(core->ip_cursors);
         json_decref(core->owned);
         json_decref(core->waiting);
@@ -137,135 +141,8 @@ int api_core_start(struct api_core *core, uint64_t real_us, struct api_result *o
                 if (r < 0)
                         return r;
         }
+        api_nodes_start(core, real_us);
         return 0;
-}
-
-/* ---- scheduling ---- */
-
-static bool condition_true(const json_t *object, const char *type)
-{
-        json_t *c;
-        size_t i;
-
-        json_array_foreach(api_at(object, "status.conditions"), i, c)
-        {
-                if (strcmp(api_text(c, "type"), type) == 0)
-                        return strcmp(api_text(c, "status"), "True") == 0;
-        }
-        return false;
-}
-
-static bool tolerates(const json_t *pod, const json_t *taint)
-{
-        json_t *tol;
-        size_t i;
-
-        if (strcmp(api_text(taint, "effect"), "PreferNoSchedule") == 0)
-                return true;
-        json_array_foreach(api_at(pod, "spec.tolerations"), i, tol)
-        {
-                const char *key = api_text(tol, "key"), *effect = api_text(tol, "effect");
-                bool exists = strcmp(api_text(tol, "operator"), "Exists") == 0;
-
-                if ((!*key || strcmp(key, api_text(taint, "key")) == 0) &&
-                    (!*effect || strcmp(effect, api_text(taint, "effect")) == 0) &&
-                    (exists || strcmp(api_text(tol, "value"), api_text(taint, "value")) == 0))
-                        return true;
-        }
-        return false;
-}
-
-static bool node_fits(const json_t *node, const json_t *pod)
-{
-        json_t *labels = api_at(node, "metadata.labels"), *value, *taint;
-        const char *key;
-        size_t i;
-
-        if (api_is_deleting(node) || json_is_true(api_at(node, "spec.unschedulable")) ||
-            !condition_true(node, "Ready"))
-                return false;
-        json_object_foreach(api_at(pod, "spec.nodeSelector"), key, value)
-        {
-                if (!json_equal(json_object_get(labels, key), value))
-                        return false;
-        }
-        json_array_foreach(api_at(node, "spec.taints"), i, taint)
-        {
-                if (!tolerates(pod, taint))
-                        return false;
-        }
-        return true;
-}
-
-static size_t pods_on(const struct api_core *core, const char *node)
-{
-        return (size_t)json_integer_value(json_object_get(core->node_pods, node));
-}
-
-static const char *choose_node(const struct api_core *core, const json_t *pod)
-{
-        const struct api_table_of_kind *nodes = api_objects(core, &api_kind_node);
-        const char *best = NULL;
-        size_t least = SIZE_MAX;
-
-        for (size_t i = 0; i < nodes->count; i++) {
-                const json_t *node = api_tree(core, &nodes->items[i]);
-                size_t n;
-
-                if (!node_fits(node, pod))
-                        continue;
-                n = pods_on(core, api_name(node));
-                if (n < least) {
-                        least = n;
-                        best = api_name(node);
-                }
-        }
-        return best;
-}
-
-static void mark_unschedulable(struct api_txn *t, const json_t *pod)
-{
-        char message[128];
-        json_t *copy, *condition;
-        const json_t *now = json_array_get(api_at(pod, "status.conditions"), 0);
-
-        (void)snprintf(message, sizeof(message), "0/%zu nodes are available: none is ready and fits",
-                       api_objects(t->core, &api_kind_node)->count);
-        if (strcmp(api_text(now, "message"), message) == 0)
-                return;
-        copy = api_copy(pod);
-        condition =
-            json_pack("{s:s, s:s, s:s, s:s, s:o}", "type", "PodScheduled", "status", "False", "reason",
-                      "Unschedulable", "message", message, "lastTransitionTime", api_time(t->real_us));
-        (void)api_set(copy, "status.conditions", json_pack("[o]", condition));
-        if (api_txn_put(t, &api_kind_pod, copy) == 0)
-                (void)api_record_event(t, copy, &api_kind_pod, "Warning", "FailedScheduling", message);
-}
-
-static void schedule(struct api_txn *t)
-{
-        json_t *waiting, *unused;
-        const char *key;
-
-        if (!t->core->schedule_due || json_object_size(t->core->unscheduled) == 0)
-                return;
-        t->core->schedule_due = false;
-        waiting = json_copy(t->core->unscheduled);
-        json_object_foreach(waiting, key, unused)
-        {
-                json_t *pod = json_incref(api_find_key(t->core, &api_kind_pod, key));
-                const char *node = choose_node(t->core, pod);
-                char message[600];
-
-                if (!node) {
-                        mark_unschedulable(t, pod);
-                } else if (api_pod_bind(t, pod, node) == 0) {
-                        (void)snprintf(message, sizeof(message), "Successfully assigned %s to %s", key, node);
-                        (void)api_record_event(t, pod, &api_kind_pod, "Normal", "Scheduled", message);
-                }
-                json_decref(pod);
-        }
-        json_decref(waiting);
 }
 
 /* ---- namespaces that are going ---- */
@@ -390,12 +267,17 @@ static bool sweep_is_due(const struct api_core *core, uint64_t real_us)
                api_objects(core, &api_kind_event)->count > EVENTS_MAX + EVENTS_MAX / 10;
 }
 
+/* 0 = never. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+        return a && (!b || a < b) ? a : b;
+}
+
 static uint64_t next_tick_us(const struct api_core *core)
 {
         uint64_t sweep_us = api_objects(core, &api_kind_event)->count ? core->next_sweep_us : 0;
-        uint64_t retry_us = api_owners_next_us(core);
 
-        return sweep_us && (!retry_us || sweep_us < retry_us) ? sweep_us : retry_us;
+        return sooner(sooner(sweep_us, api_owners_next_us(core)), api_nodes_next_us(core));
 }
 
 int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *out, uint64_t *next_us)
@@ -404,7 +286,8 @@ int api_core_tick(struct api_core *core, uint64_t real_us, struct api_result *ou
 
         *out = (struct api_result){.code = 200};
         api_txn_begin(&t, core, real_us, out);
-        schedule(&t);
+        api_nodes_look(&t);
+        api_schedule(&t);
         sweep_namespaces(&t);
         if (sweep_is_due(core, real_us)) {
                 sweep_events(&t);

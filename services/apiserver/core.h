@@ -30,6 +30,7 @@ struct api_core_config {
         const char *auto_vpc_cidr; /* CIDR given to a VPC made on the fly, "10.200.0.0/16" style */
         uint32_t nic_slots;        /* hotplug slots per VM, 1..AK_MAX_NICS */
         uint32_t max_objects;      /* 0 = 1,000,000 */
+        uint64_t node_grace_us; /* 0 = API_NODE_GRACE_US; a node that renews no lease for so long is silent */
 };
 
 int api_core_new(struct api_core **out, const struct api_core_config *config);
@@ -44,7 +45,8 @@ int api_core_load(struct api_core *core, const struct api_kind *kind, json_t *ob
  * next change takes a higher number; a lower value than what is known already changes nothing.
  */
 void api_core_set_resource_version(struct api_core *core, uint64_t resource_version);
-#define API_NODE_LEASES "kube-node-lease" /* namespace of the nodes' leases */
+#define API_NODE_LEASES   "kube-node-lease" /* namespace of the nodes' leases */
+#define API_NODE_GRACE_US (UINT64_C(40) * 1000 * 1000)
 /* After the last load: rebuilds indexes, makes `default`, `kube-system` and API_NODE_LEASES where absent. */
 struct api_result;
 int api_core_start(struct api_core *core, uint64_t real_us, struct api_result *out);

@@ -513,8 +513,10 @@ static void write_request(struct api_txn *t, const struct api_request *r)
         }
         if (t->out->code && t->out->code < 400) {
                 api_collect_dependents(t);
-                if (!r->dry_run)
+                if (!r->dry_run) {
                         api_owners_remember(t);
+                        api_nodes_heard(t->core, r);
+                }
         }
         if (!t->out->code)
                 api_fail(t->out, 500, "InternalError", r->kind, r->name, "out of memory");

@@ -86,7 +86,7 @@ struct api_core {
         zhashx_t *index; /* "ip/<subnet uid>/<ip>", "mac/<vpc uid>/<mac>", "slot/<pod uid>/<n>" -> port key */
         json_t *pod_ports;   /* pod uid -> {port key: true} */
         json_t *unscheduled; /* pod key -> true */
-        json_t *node_pods;   /* node -> number of its pods */
+        json_t *node_pods;   /* node -> what its pods ask for (core_schedule.c) */
         bool schedule_due;   /* a pod waits, or a node changed, since the scheduler last looked */
         json_t *ip_cursors;  /* subnet uid -> index to try next */
         json_t *owned;       /* owner uid -> {"kind number key": flags} */
@@ -94,6 +94,8 @@ struct api_core {
         json_t *due;         /* of those, uid -> true: to be looked at before the transaction ends */
         json_t *lost;        /* uid of an owner that is gone while a dependent refused to go -> true */
         uint64_t next_retry_us;
+        json_t *heard; /* node -> when it renewed its lease last, real time in us */
+        uint64_t node_grace_us, nodes_looked_us, next_nodes_us;
         uint64_t next_vni;
         uint64_t next_sweep_us;
 };
@@ -249,6 +251,25 @@ void api_pod_nics_update(struct api_txn *t, const json_t *old, json_t *pod, stru
 int api_pod_bind(struct api_txn *t, const json_t *pod, const char *node);
 /* POST …/pods/NAME/binding: {target: {name: NODE}}; fills t->out. */
 void api_handle_binding(struct api_txn *t, const struct api_request *r);
+
+/* ---- nodes (core_nodes.c, core_schedule.c) ---- */
+
+#define API_NODE_SILENT "NodeStatusUnknown" /* reason of conditions that the server sets for a silent node   \
+                                             */
+/* A condition by its type; borrowed, NULL when none. */
+const json_t *api_condition(const json_t *object, const char *type);
+/* After the load: every node has its whole grace. */
+void api_nodes_start(struct api_core *core, uint64_t real_us);
+/* A write of a node's lease that stays. */
+void api_nodes_heard(struct api_core *core, const struct api_request *r);
+/* Tells of nodes that have fallen silent, and of their pods. */
+void api_nodes_look(struct api_txn *t);
+/* When to look next, 0 = no need. */
+uint64_t api_nodes_next_us(const struct api_core *core);
+/* A pod comes (1) or goes (-1): keeps count of what its node has to bear. */
+void api_load_count(struct api_core *core, const json_t *pod, int change);
+/* Binds pods that wait to nodes that they fit on. */
+void api_schedule(struct api_txn *t);
 
 /* ---- owners (core_owners.c) ---- */
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests of the core, one program per subject; included by core.cmake.
 alkaid_library(api_core_test_util SOURCES test_core_util.c DEPS api_core alkaid_dep::cmocka)
-foreach(subject groups list nics owners past patch pod verbs)
+foreach(subject groups list nics nodes owners past patch pod verbs)
   alkaid_unit_test(test_apiserver_core_${subject} SOURCES test_core_${subject}.c DEPS api_core_test_util api_core)
 endforeach()
 alkaid_unit_test(test_apiserver_core_trace SOURCES test_core_trace.c DEPS api_core_test_util api_core)

@@ -239,7 +239,10 @@ static void audit_request(struct request *r, uint64_t took_us)
 static void log_request(struct request *r)
 {
         uint64_t took_us = ak_clock_monotonic_us() - r->started_us;
-        bool reads = strcmp(r->method, "GET") == 0;
+        const struct api_kind *kind = r->call.rest.api.kind;
+        /* Every node's every ten seconds. */
+        bool beats = kind && strcmp(kind->plural, "leases") == 0 && r->call.code < 400;
+        bool reads = strcmp(r->method, "GET") == 0 || beats;
 
         ak_log(r->call.code >= 500 ? AK_LOG_WARN
                : reads             ? AK_LOG_DEBUG

@@ -134,22 +134,11 @@ static void index_port(struct api_core *core, bool present, const char *key, con
         index_binding(core, present, key, port);
 }
 
-static void count_pod(struct api_core *core, const char *node, int change)
-{
-        json_int_t count = json_integer_value(json_object_get(core->node_pods, node)) + change;
-
-        if (count > 0)
-                (void)json_object_set_new(core->node_pods, node, json_integer(count));
-        else
-                (void)json_object_del(core->node_pods, node);
-}
-
 static void index_pod(struct api_core *core, bool present, const char *key, const json_t *pod)
 {
         const char *node = api_text(pod, "spec.nodeName");
 
-        if (*node)
-                count_pod(core, node, present ? 1 : -1);
+        api_load_count(core, pod, present ? 1 : -1);
         if (present && !*node && !api_is_deleting(pod)) {
                 (void)json_object_set_new(core->unscheduled, key, json_true());
                 core->schedule_due = true;
@@ -226,6 +215,7 @@ static void remove_at(struct api_core *core, struct api_table_of_kind *t, size_t
 static bool idle_change(const struct api_kind *kind, const json_t *old, const json_t *object)
 {
         return kind == &api_kind_pod && old && object && api_is_deleting(old) == api_is_deleting(object) &&
+               strcmp(api_text(old, "status.phase"), api_text(object, "status.phase")) == 0 &&
                json_equal(json_object_get(old, "spec"), json_object_get(object, "spec"));
 }
 

@@ -231,6 +231,7 @@ static int new_core(struct api_server *s)
         struct api_core_config config = {.auto_create_vpc = s->options->auto_create_vpc,
                                          .auto_vpc_cidr = s->options->auto_vpc_cidr,
                                          .nic_slots = (uint32_t)s->options->nic_slots,
+                                         .node_grace_us = s->options->node_grace_us,
                                          .max_objects = (uint32_t)s->options->max_objects};
         uint64_t version = 0;
         int rc;

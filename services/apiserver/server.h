@@ -18,6 +18,7 @@ struct api_options {
         bool auto_create_vpc;
         char *auto_vpc_cidr;
         uint64_t nic_slots;
+        uint64_t node_grace_us;
         uint64_t max_objects;
         uint64_t max_body, max_answers;
         uint64_t max_connections, max_user_connections, max_user_watches, max_inflight;

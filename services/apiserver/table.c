@@ -89,6 +89,8 @@ static const char *pod_status_text(const json_t *pod)
 
         if (api_is_deleting(pod))
                 return "Terminating";
+        if (strcmp(api_text(api_condition(pod, "Ready"), "reason"), API_NODE_SILENT) == 0)
+                return "Unknown";
         if (*reason)
                 return reason;
         return *waiting ? waiting : api_text(pod, "status.phase");

@@ -588,6 +588,7 @@ static void take(struct watcher_core *core, const struct watcher_event *event)
         case WATCHER_EVENT_NODE:
                 json_decref(core->node.wanted);
                 core->node.wanted = json_incref(event->object);
+                core->node.check_us = core->now;
                 break;
         }
 }

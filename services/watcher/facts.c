@@ -63,19 +63,21 @@ static json_t *node_info(const struct utsname *uts)
                          go_arch(uts->machine));
 }
 
-static json_t *capacity(uint64_t max_pods)
+static json_t *capacity(uint64_t max_pods, uint64_t nic_slots)
 {
-        char cpu[24], memory[32], pods[24];
+        char cpu[24], memory[32], pods[24], slots[24];
         struct sysinfo info;
         long cpus = sysconf(_SC_NPROCESSORS_ONLN);
         uint64_t kib = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit / 1024 : 0;
         (void)snprintf(cpu, sizeof(cpu), "%ld", cpus > 0 ? cpus : 1);
         (void)snprintf(memory, sizeof(memory), "%lluKi", (unsigned long long)kib);
         (void)snprintf(pods, sizeof(pods), "%llu", (unsigned long long)max_pods);
-        return json_pack("{s:s, s:s, s:s}", "cpu", cpu, "memory", memory, "pods", pods);
+        (void)snprintf(slots, sizeof(slots), "%llu", (unsigned long long)nic_slots);
+        return json_pack("{s:s, s:s, s:s, s:s}", "cpu", cpu, "memory", memory, "pods", pods,
+                         "alkaid.io/vm-nic-slots", slots);
 }
 
-json_t *watcher_node_facts(const char *name, const char *address, uint64_t max_pods)
+json_t *watcher_node_facts(const char *name, const char *address, uint64_t max_pods, uint64_t nic_slots)
 {
         struct utsname uts;
         if (uname(&uts) < 0)
@@ -85,8 +87,8 @@ json_t *watcher_node_facts(const char *name, const char *address, uint64_t max_p
             "apiVersion", "v1", "kind", "Node", "metadata", "name", name, "labels", "kubernetes.io/hostname",
             name, "kubernetes.io/os", "linux", "kubernetes.io/arch", go_arch(uts.machine), "status",
             "addresses", "type", "InternalIP", "address", address, "type", "Hostname", "address",
-            uts.nodename, "capacity", capacity(max_pods), "allocatable", capacity(max_pods), "nodeInfo",
-            node_info(&uts));
+            uts.nodename, "capacity", capacity(max_pods, nic_slots), "allocatable",
+            capacity(max_pods, nic_slots), "nodeInfo", node_info(&uts));
 }
 
 /* Bridges and taps of guests and containers do not reach this machine from outside. */

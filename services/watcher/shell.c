@@ -13,6 +13,7 @@
 #include "libcommon/log.h"
 #include "libcommon/netaddr.h"
 #include "libcommon/telemetry.h"
+#include "services/watcher/lease.h"
 #include "services/watcher/metrics.h"
 #include "services/watcher/shell_peers.h"
 
@@ -26,6 +27,7 @@ struct watcher_shell {
         struct ak_bus *bus;
         struct ak_kubeconfig kubeconfig;
         struct ak_kube_client *client;
+        struct watcher_lease *lease;
         struct ak_informer *pods, *ports;
         struct watcher_shell_peers *peers;
         struct ak_telemetry *telemetry;
@@ -427,12 +429,24 @@ static int open_telemetry(struct watcher_shell *shell, const struct watcher_shel
 
 static int introduce_node(struct watcher_shell *shell)
 {
-        json_auto_t *node =
-            watcher_node_facts(shell->config.node, shell->config.host_ip, shell->config.max_vms);
+        json_auto_t *node = watcher_node_facts(shell->config.node, shell->config.host_ip,
+                                               shell->config.max_vms, shell->config.nic_slots);
         if (!node)
                 return -ENOMEM;
         object_event(shell, WATCHER_EVENT_NODE, node);
         return 0;
+}
+
+/* The server may have called this node silent: its Node is looked at now, not within the minute. */
+static void on_back(void *arg)
+{
+        (void)introduce_node(arg);
+}
+
+static int open_lease(struct watcher_shell *shell, const struct watcher_shell_options *options)
+{
+        return watcher_lease_new(&shell->lease, shell->loop, shell->client, shell->config.node,
+                                 options->lease_interval_us / 1000, on_back, shell);
 }
 
 int watcher_shell_new(struct watcher_shell **out, zloop_t *loop, const struct watcher_shell_options *options)
@@ -458,6 +472,8 @@ int watcher_shell_new(struct watcher_shell **out, zloop_t *loop, const struct wa
                 rc = open_api(shell);
         if (rc == 0)
                 rc = introduce_node(shell);
+        if (rc == 0)
+                rc = open_lease(shell, options);
         if (rc < 0)
                 return rc;
         ak_log(AK_LOG_INFO, "started", "node", shell->config.node, "address", shell->config.host_ip, "server",
@@ -476,6 +492,7 @@ struct watcher_shell *watcher_shell_free(struct watcher_shell *shell)
         ak_informer_free(shell->pods);
         ak_informer_free(shell->ports);
         ak_kube_client_free(shell->client);
+        watcher_lease_free(shell->lease);
         watcher_metrics_free(shell->metrics);
         ak_telemetry_free(shell->telemetry);
         ak_bus_free(shell->bus);

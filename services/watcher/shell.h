@@ -23,7 +23,7 @@ struct watcher_shell_options {
         char *state_dir;
         char *journal;        /* NULL = none */
         char *metrics, *otlp; /* address of the endpoint, URL of the collector; NULL = none */
-        uint64_t nic_slots, max_pods;
+        uint64_t nic_slots, max_pods, lease_interval_us;
         struct ak_bus_net net;
 };
 
@@ -42,6 +42,6 @@ void watcher_shell_stats(const struct watcher_shell *shell, struct watcher_core_
 int watcher_request_of(const struct watcher_action *action, struct ak_kube_request *out, char **path);
 enum watcher_outcome watcher_outcome_of(const struct ak_kube_response *response);
 /* The Node object of this machine. New reference; NULL when out of memory. */
-json_t *watcher_node_facts(const char *name, const char *address, uint64_t max_pods);
+json_t *watcher_node_facts(const char *name, const char *address, uint64_t max_pods, uint64_t nic_slots);
 /* The first address of an interface that is up, not loopback and not ours. 0 or -ENOENT. */
 int watcher_find_address(char *out, size_t size);

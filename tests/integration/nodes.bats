@@ -1,0 +1,113 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2154 # run sets output
+# A node's life as operators see it: it registers, falls silent, comes back; pods go where they fit; cordon and drain
+# move nothing by surprise. All services of a node, with fake backends, and stock kubectl.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup_file() {
+  export NODE=$BATS_FILE_TMPDIR/node KUBECONFIG=$BATS_FILE_TMPDIR/node/kubeconfig HOME=$BATS_FILE_TMPDIR/home
+  mkdir -p "$HOME"
+  FAKE_NODE_APISERVER='--node-grace 5s' FAKE_NODE_WATCHER='--lease-interval 500ms --nic-slots 8' \
+    "$ROOT/tests/lib/fake-node" start "$NODE" "$BIN"
+}
+
+teardown_file() {
+  [[ ! -f $NODE/run/watcher ]] || kill -CONT "$(<"$NODE/run/watcher")"
+  "$ROOT/tests/lib/fake-node" stop "$NODE"
+}
+
+teardown() { # whatever a test has left in the middle
+  kill -CONT "$(<"$NODE/run/watcher")"
+  kubectl uncordon fake
+  kubectl delete pods --all --wait=false
+  wait_until 60 no_pods
+}
+no_pods() { [[ ! $(kubectl get pods -o name) ]]; }
+
+pod() { # NAME [LINE-OF-SPEC...]
+  pod_yaml "$1" eth0 | sed 's|images.test/vm.qcow2|download.cirros-cloud.net/0.3.5/cirros-0.3.5-x86_64-disk.img|'
+  (($# < 2)) || printf '  %s\n' "${@:2}"
+}
+running() { [[ $(kubectl get pod "$1" -o 'jsonpath={.status.phase}') == Running ]]; }
+condition() { # KIND/NAME: its Ready
+  kubectl get "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+}
+is() { [[ $(condition "$1") == "$2" ]]; }
+waits_for() { kubectl get pod "$1" -o 'jsonpath={.status.conditions[?(@.type=="PodScheduled")].message}'; }
+waits() { [[ $(waits_for "$1") == *"$2"* ]]; }
+renewal() { kubectl get lease fake -n kube-node-lease -o 'jsonpath={.spec.renewTime}'; }
+renewed_since() { [[ $(renewal) != "$1" ]]; }
+
+@test "a node registers: what it has, where it is, what it runs; it renews a lease" {
+  run -0 kubectl get node fake -o json
+  run -0 jq -re '.status | .capacity.cpu, .capacity.memory, .capacity.pods, .capacity["alkaid.io/nic-slots"],
+    .allocatable["alkaid.io/nic-slots"], .allocatable["alkaid.io/vm-nic-slots"], .nodeInfo.kubeletVersion,
+    .nodeInfo.kernelVersion, (.addresses[] | select(.type == "InternalIP").address)' <<<"$output"
+  assert_line 8
+  assert_line --regexp '^alkaid-'
+  run -0 kubectl get lease fake -n kube-node-lease -o 'jsonpath={.spec.holderIdentity}'
+  assert_output fake
+  wait_until 60 renewed_since "$(renewal)"
+}
+
+@test "a silent node: NotReady, its pods Unknown, all that is theirs stays; back, it says what is" {
+  local port before
+  kubectl apply -f - <<<"$(pod vm)"
+  wait_until 60 running vm
+  wait_until 60 is pod/vm True
+  port=$(kubectl get pod vm -o 'jsonpath={.spec.nics[0].portId}')
+  before=$(kubectl get port "$port" -o 'jsonpath={.spec} {.status.phase}')
+  kill -STOP "$(<"$NODE/run/watcher")"
+  wait_until 60 is node/fake Unknown
+  wait_until 60 is pod/vm Unknown
+  run -0 kubectl get nodes --no-headers
+  assert_output --partial ' NotReady '
+  run -0 kubectl get pods --no-headers
+  assert_output --partial ' Unknown '
+  assert_equal "$(kubectl get port "$port" -o 'jsonpath={.spec} {.status.phase}')" "$before"
+  assert_equal "$(kubectl get pod vm -o 'jsonpath={.spec.nodeName} {.status.phase}')" 'fake Running'
+  run -0 kubectl get events --field-selector reason=NodeNotReady -o 'jsonpath={.items[*].involvedObject.name}'
+  assert_output --partial fake
+  kubectl apply -f - <<<"$(pod second)"
+  wait_until 60 waits second '1 node(s) were not ready'
+  kill -CONT "$(<"$NODE/run/watcher")"
+  wait_until 60 is node/fake True
+  wait_until 60 is pod/vm True
+  wait_until 60 running second
+  assert_equal "$(kubectl get port "$port" -o 'jsonpath={.spec} {.status.phase}')" "$before"
+}
+
+@test "cordon keeps new pods away, uncordon lets them in" {
+  run -0 kubectl cordon fake
+  run -0 kubectl get nodes --no-headers
+  assert_output --partial 'Ready,SchedulingDisabled'
+  kubectl apply -f - <<<"$(pod vm)"
+  wait_until 60 waits vm '0/1 nodes are available: 1 node(s) were unschedulable'
+  run -0 kubectl describe pod vm
+  assert_output --partial FailedScheduling
+  run -0 kubectl uncordon fake
+  wait_until 60 running vm
+}
+
+@test "nodeSelector, taints and requests decide; the event says why" {
+  kubectl apply -f - <<<"$(pod picky 'nodeSelector: {disk: fast}')"
+  wait_until 60 waits picky "didn't match Pod's node affinity/selector"
+  run -0 kubectl label node fake disk=fast
+  wait_until 60 running picky
+  run -0 kubectl label node fake disk-
+  run -0 kubectl taint node fake kind=special:NoSchedule
+  kubectl apply -f - <<<"$(pod plain)"
+  kubectl apply -f - <<<"$(pod special 'tolerations: [{key: kind, operator: Exists}]')"
+  wait_until 60 waits plain 'untolerated taint'
+  wait_until 60 running special
+  run -0 kubectl taint node fake kind-
+  wait_until 60 running plain
+  kubectl apply -f - <<<"$(pod large | sed 's/limits:/requests: {cpu: 500}\n      limits:/; s/cpu: 1$/cpu: 512/')"
+  wait_until 60 waits large 'Insufficient cpu'
+  kubectl apply -f - <<<"$(pod_yaml wide eth{0..8} |
+    sed 's|images.test/vm.qcow2|download.cirros-cloud.net/0.3.5/cirros-0.3.5-x86_64-disk.img|')"
+  wait_until 60 waits wide 'too few NIC slots'
+}

@@ -32,6 +32,7 @@ static const struct rule role_rules[] = {
     {"", "pods", "log", "get", ROLE_VIEW},
     {"", "pods", "", WRITE, ROLE_EDIT},
     {"", "pods", "attach", "get create", ROLE_EDIT},
+    {"", "pods", "eviction", "create", ROLE_EDIT},
     {"", "events", "", WRITE, ROLE_EDIT},
     {"vpc.alkaid.io", "ports", "", WRITE, ROLE_EDIT},
     {"vpc.alkaid.io", "securitygroups", "", WRITE, ROLE_EDIT},

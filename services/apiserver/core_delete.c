@@ -217,6 +217,36 @@ static bool options_usable(struct api_txn *t, const struct api_request *r)
         return !wrong && policy_usable(t, r);
 }
 
+static bool is_eviction(const json_t *body)
+{
+        const char *kind = api_text(body, "kind"), *version = api_text(body, "apiVersion");
+
+        return (!*kind || strcmp(kind, "Eviction") == 0) &&
+               (!*version || strcmp(version, "policy/v1") == 0 || strcmp(version, "policy/v1beta1") == 0);
+}
+
+/* There are no budgets that could forbid it: the client decides, and kubectl asks for --force. */
+void api_handle_eviction(struct api_txn *t, const struct api_request *r)
+{
+        struct api_request deletion = *r;
+
+        if (!is_eviction(r->body)) {
+                api_fail(t->out, 400, "BadRequest", r->kind, r->name,
+                         "the body must be a policy/v1 Eviction");
+                return;
+        }
+        deletion.verb = API_DELETE;
+        deletion.subresource = "";
+        deletion.body = json_object_get(r->body, "deleteOptions");
+        api_handle_delete(t, &deletion);
+        if (t->out->code != 200)
+                return;
+        json_decref(t->out->object);
+        t->out->code = 201;
+        t->out->object = json_pack("{s:s, s:s, s:{}, s:s, s:i}", "kind", "Status", "apiVersion", "v1",
+                                   "metadata", "status", "Success", "code", 201);
+}
+
 void api_handle_delete(struct api_txn *t, const struct api_request *r)
 {
         if (!options_usable(t, r))

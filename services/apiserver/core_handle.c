@@ -486,7 +486,9 @@ static bool subresource_served(const struct api_request *r, struct api_result *o
                       r->verb != API_DELETE;
         bool binding =
             strcmp(r->subresource, "binding") == 0 && r->kind == &api_kind_pod && r->verb == API_CREATE;
-        bool known = !*r->subresource || status || binding;
+        bool eviction =
+            strcmp(r->subresource, "eviction") == 0 && r->kind == &api_kind_pod && r->verb == API_CREATE;
+        bool known = !*r->subresource || status || binding || eviction;
 
         if (!known)
                 api_fail_fmt(out, 404, "NotFound", r->kind, r->name, "%s/%s is not served for this verb",
@@ -501,7 +503,10 @@ static void write_request(struct api_txn *t, const struct api_request *r)
         if (deletes) {
                 api_handle_delete(t, r);
         } else if (body_usable(r, t->out)) {
-                if (r->verb == API_CREATE && *r->subresource) {
+                if (r->verb == API_CREATE && strcmp(r->subresource, "eviction") == 0) {
+                        if (same_place(r, r->body, t->out))
+                                api_handle_eviction(t, r);
+                } else if (r->verb == API_CREATE && *r->subresource) {
                         api_handle_binding(t, r);
                 } else if (r->verb == API_CREATE) {
                         if (same_type(r, r->body, t->out) && same_place(r, r->body, t->out) &&

@@ -298,6 +298,8 @@ uint64_t api_owners_next_us(const struct api_core *core);
 /* ---- verbs ---- */
 void api_handle_list(struct api_core *core, const struct api_request *r, struct api_result *out);
 void api_handle_delete(struct api_txn *t, const struct api_request *r);
+/* POST …/pods/NAME/eviction, policy/v1: a deletion with the options that it names. */
+void api_handle_eviction(struct api_txn *t, const struct api_request *r);
 /* Nothing holds an object that is to go: no finalizer, no grace. */
 bool api_is_free(const json_t *object);
 /* Removes one object by the rules of its kind; fills t->out. */

@@ -169,8 +169,15 @@ static void add_resources(json_t *list, const struct api_kind *kind)
                 oa_push(list, resource(kind, oa_format("%s/status", kind->plural), kind->kind, status_verbs));
         for (const char *const *s = kind->subresources; s && *s; s++) {
                 const struct oa_subresource *sub = oa_subresource_find(*s);
-                oa_push(list, resource(kind, oa_format("%s/%s", kind->plural, *s),
-                                       sub->kind ? sub->kind : kind->kind, sub->verbs));
+                json_t *entry = resource(kind, oa_format("%s/%s", kind->plural, *s),
+                                         sub->kind ? sub->kind : kind->kind, sub->verbs);
+
+                /* kubectl drain looks here for how to evict. */
+                if (sub->group) {
+                        oa_set(entry, "group", json_string(sub->group));
+                        oa_set(entry, "version", json_string(sub->version));
+                }
+                oa_push(list, entry);
         }
 }
 
@@ -193,11 +200,10 @@ json_t *api_discovery_resources(const char *group, const char *version)
 
 /* ------------------------------------------------------------------ aggregated */
 
-static json_t *subresource(const struct api_kind *kind, const char *name, const char *answers,
-                           const char *const *verbs)
+static json_t *subresource(const char *name, json_t *answers, const char *const *verbs)
 {
-        return oa_check(json_pack("{s:s, s:o, s:o}", "subresource", name, "responseKind",
-                                  oa_gvk(kind->group, kind->version, answers), "verbs", oa_strings(verbs)));
+        return oa_check(json_pack("{s:s, s:o, s:o}", "subresource", name, "responseKind", answers, "verbs",
+                                  oa_strings(verbs)));
 }
 
 static json_t *aggregated_subresources(const struct api_kind *kind)
@@ -205,10 +211,14 @@ static json_t *aggregated_subresources(const struct api_kind *kind)
         json_t *out = oa_check(json_array());
 
         if (kind->has_status)
-                oa_push(out, subresource(kind, "status", kind->kind, status_verbs));
+                oa_push(out,
+                        subresource("status", oa_gvk(kind->group, kind->version, kind->kind), status_verbs));
         for (const char *const *s = kind->subresources; s && *s; s++) {
                 const struct oa_subresource *sub = oa_subresource_find(*s);
-                oa_push(out, subresource(kind, *s, sub->kind ? sub->kind : kind->kind, sub->verbs));
+                json_t *answers =
+                    oa_gvk(sub->group ? sub->group : kind->group, sub->version ? sub->version : kind->version,
+                           sub->kind ? sub->kind : kind->kind);
+                oa_push(out, subresource(*s, answers, sub->verbs));
         }
         return out;
 }

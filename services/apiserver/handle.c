@@ -199,6 +199,8 @@ int handle_read_body(struct api_call *call, json_t **body)
                 rest_error_set(&error, 400, "BadRequest", "the request has no body");
                 rc = -EINVAL;
         }
+        if (rc == 0 && strcmp(api->subresource, "eviction") == 0)
+                api->dry_run = api->dry_run || body_says_dry_run(json_object_get(*body, "deleteOptions"));
         if (rc < 0)
                 api_call_fail_as(call, &error);
         else if (deletes) {

@@ -56,6 +56,7 @@ struct oa_subresource {
         const char *content_type;   /* of the answer */
         unsigned int query;         /* oa_query bits */
         bool has_body;
+        const char *group, *version; /* of that kind; NULL = the resource's own */
 };
 const struct oa_subresource *oa_subresource_find(const char *name);
 

@@ -96,13 +96,15 @@ static const char *const connect_methods[] = {"get", "post", NULL};
 static const char *const post_method[] = {"post", NULL};
 
 static const struct oa_subresource subresources[] = {
-    {"attach", "PodAttachOptions", connect_verbs, connect_methods, "*/*", OA_QUERY_ATTACH, false},
-    {"log", NULL, get_verb, get_verb, "text/plain", OA_QUERY_LOG, false},
-    {"binding", "Binding", create_verb, post_method, "application/json", OA_QUERY_WRITE, true},
+    {"attach", "PodAttachOptions", connect_verbs, connect_methods, "*/*", OA_QUERY_ATTACH, false, NULL, NULL},
+    {"log", NULL, get_verb, get_verb, "text/plain", OA_QUERY_LOG, false, NULL, NULL},
+    {"binding", "Binding", create_verb, post_method, "application/json", OA_QUERY_WRITE, true, NULL, NULL},
+    {"eviction", "Eviction", create_verb, post_method, "application/json", OA_QUERY_WRITE, true, "policy",
+     "v1"},
 };
 
 static const struct oa_subresource other_subresource = {
-    NULL, NULL, get_verb, get_verb, "application/json", OA_QUERY_PRETTY, false};
+    NULL, NULL, get_verb, get_verb, "application/json", OA_QUERY_PRETTY, false, NULL, NULL};
 
 const struct oa_subresource *oa_subresource_find(const char *name)
 {
@@ -289,7 +291,9 @@ static json_t *sub_operation(struct oa_doc *doc, const struct api_kind *kind, co
 
         oa_set(op, "description", oa_format("%s of: %s", name, kind->kind));
         oa_set(op, "operationId", operation_id(kind, PLACE_ITEM, method, name));
-        oa_set(op, OA_GVK, oa_gvk(kind->group, kind->version, sub->kind ? sub->kind : kind->kind));
+        oa_set(op, OA_GVK,
+               oa_gvk(sub->group ? sub->group : kind->group, sub->version ? sub->version : kind->version,
+                      sub->kind ? sub->kind : kind->kind));
         if (sub->has_body)
                 set_body(doc, op, json_only, true, oa_check(json_pack("{s:s}", "type", "object")));
         set_answers(doc, op, sub->content_type, 0, oa_check(json_pack("{s:s}", "type", "string")));

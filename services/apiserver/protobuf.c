@@ -22,6 +22,7 @@ static const struct {
     {"v1", "Event", &kubepb__event__descriptor},
     {"coordination.k8s.io/v1", "Lease", &kubepb__lease__descriptor},
     {"v1", "Binding", &kubepb__binding__descriptor},
+    {"policy/v1", "Eviction", &kubepb__eviction__descriptor},
     {NULL, "DeleteOptions", &kubepb__delete_options__descriptor},
     {"authorization.k8s.io/v1", "SelfSubjectAccessReview", &kubepb__self_subject_access_review__descriptor},
     {"authorization.k8s.io/v1", "SelfSubjectRulesReview", &kubepb__self_subject_rules_review__descriptor},

@@ -522,7 +522,6 @@ static int not_served(const struct route *route, const char *subresource)
             {"scale", "a pod is one VM: create further pods"},
             {"resize", "a VM keeps the cpu and memory that it was made with: create another pod"},
             {"ephemeralcontainers", "a VM has no containers: use its console (kubectl attach -it)"},
-            {"eviction", "delete the pod"},
         };
 
         for (size_t i = 0; i < AK_ARRAY_SIZE(known); i++) {

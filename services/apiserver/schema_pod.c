@@ -280,7 +280,7 @@ static const struct api_schema pod = API_OBJECT_SCHEMA(
 
 static const char *const short_names[] = {"po", NULL};
 static const char *const categories[] = {"all", NULL};
-static const char *const subresources[] = {"attach", "log", NULL};
+static const char *const subresources[] = {"attach", "binding", "eviction", "log", NULL};
 
 static const struct api_column columns[] = {
     {"Name", "string", "name", "Name of the pod.", 0},

@@ -439,6 +439,35 @@ static void test_binding(void **state)
                          409);
 }
 
+static void test_eviction(void **state)
+{
+        struct world *w = *state;
+        static const char *const bad[] = {"{'kind': 'Binding'}", "{'apiVersion': 'v1'}",
+                                          "{'metadata': {'name': 'other'}}",
+                                          "{'deleteOptions': {'gracePeriodSeconds': -1}}"};
+
+        w_node(w, "node1");
+        assert_int_equal(w_pod(w, "p", "eth0"), 201);
+        (void)w_tick(w);
+        for (size_t i = 0; i < AK_ARRAY_SIZE(bad); i++)
+                assert_int_equal(w_do(w, API_CREATE, &api_kind_pod, "p", "eviction", bad[i]), 400);
+        assert_int_equal(w_do(w, API_CREATE, &api_kind_pod, "q", "eviction", "{}"), 404);
+        assert_int_equal(w_do(w, API_CREATE, &api_kind_pod, "p", "eviction",
+                              "{'deleteOptions': {'preconditions': {'uid': 'other'}}}"),
+                         409);
+        w->request.dry_run = true;
+        assert_int_equal(w_do(w, API_CREATE, &api_kind_pod, "p", "eviction", "{}"), 201);
+        assert_false(api_is_deleting(w_stored(w, &api_kind_pod, "p")));
+        assert_int_equal(w_do(w, API_CREATE, &api_kind_pod, "p", "eviction",
+                              "{'apiVersion': 'policy/v1', 'kind': 'Eviction', 'metadata': {'name': 'p'}, "
+                              "'deleteOptions': {'gracePeriodSeconds': 5}}"),
+                         201);
+        assert_string_equal(w_text(w, "status"), "Success");
+        assert_int_equal(json_integer_value(
+                             api_at(w_stored(w, &api_kind_pod, "p"), "metadata.deletionGracePeriodSeconds")),
+                         5);
+}
+
 static void test_reload(void **state)
 {
         struct world *w = *state, again;
@@ -549,6 +578,7 @@ int main(void)
             T(test_leases),
             cmocka_unit_test(test_texts_that_are_no_utf8),
             T(test_binding),
+            T(test_eviction),
             T(test_reload),
             T(test_too_many_objects),
         };

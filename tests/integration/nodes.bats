@@ -111,3 +111,22 @@ renewed_since() { [[ $(renewal) != "$1" ]]; }
     sed 's|images.test/vm.qcow2|download.cirros-cloud.net/0.3.5/cirros-0.3.5-x86_64-disk.img|')"
   wait_until 60 waits wide 'too few NIC slots'
 }
+
+@test "drain moves nothing by surprise: refused for VMs, a dry run changes nothing, --force evicts" {
+  kubectl apply -f - <<<"$(pod vm)"
+  wait_until 60 running vm
+  run ! kubectl drain fake --timeout=60s
+  assert_output --partial 'declare no controller (use --force to override)'
+  run -0 kubectl get pod vm -o 'jsonpath={.status.phase}{.metadata.deletionTimestamp}'
+  assert_output Running
+  run -0 kubectl drain fake --force --dry-run=server
+  assert_output --partial 'evicting pod default/vm (server dry run)'
+  run -0 kubectl get pod vm -o 'jsonpath={.status.phase}{.metadata.deletionTimestamp}'
+  assert_output Running
+  run -0 kubectl drain fake --force --timeout=120s
+  assert_output --partial 'pod/vm evicted'
+  run -0 kubectl get pods -o name
+  refute_output --partial pod/vm
+  run -0 kubectl get node fake -o 'jsonpath={.spec.unschedulable}'
+  assert_output true
+}

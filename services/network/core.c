@@ -524,6 +524,14 @@ size_t net_core_port_count(const struct net_core *core)
         return core->count;
 }
 
+const struct net_port_key *net_core_key_of_tap(const struct net_core *core, const char *tap)
+{
+        for (size_t i = 0; i < core->count; i++)
+                if (strcmp(core->ports[i]->prepared.ifname, tap) == 0)
+                        return &core->ports[i]->key;
+        return NULL;
+}
+
 static int dispatch(struct net_core *core, const struct net_event *e, uint64_t now_us,
                     struct net_actions *out)
 {

@@ -39,7 +39,7 @@
 #include "proto/proto.h"
 #include "services/network/spec.h"
 
-#define NET_MAX_PORTS        4096
+#define NET_MAX_PORTS        16384
 #define NET_RELEASED_KEEP_US (UINT64_C(60) * 1000 * 1000)
 #define NET_CLAIM_GRACE_US   (UINT64_C(10) * 1000 * 1000)
 #define NET_DHCP_CALM_US     (UINT64_C(60) * 1000 * 1000)
@@ -146,6 +146,8 @@ AK_DEFINE_CLEANUP(struct net_core *, net_core_free)
 int net_core_step(struct net_core *core, const struct net_event *event, uint64_t now_us, uint64_t real_us,
                   struct net_actions *out);
 size_t net_core_port_count(const struct net_core *core);
+/* Whose port has this tap; NULL: nobody's. */
+const struct net_port_key *net_core_key_of_tap(const struct net_core *core, const char *tap);
 
 void net_actions_clear(struct net_actions *actions);
 

@@ -16,6 +16,7 @@
 #include "libcommon/log.h"
 #include "libcommon/telemetry.h"
 #include "services/network/core.h"
+#include "services/network/drops.h"
 #include "services/network/label.h"
 #include "services/network/metrics.h"
 #include "services/network/workers.h"
@@ -33,6 +34,7 @@ struct net_shell {
         struct net_workers *workers;
         struct ak_telemetry *telemetry;
         struct net_metrics metrics;
+        struct net_drops drops;
         zhashx_t *traces; /* "<pod uid>/<port id>" -> traceparent of the last wish */
         struct ak_ratelimit bad_messages;
 };
@@ -471,6 +473,17 @@ static int make_base(struct net_shell *s, const struct net_options *o)
         return find_node(o, s->node);
 }
 
+static int on_drops_timer(zloop_t *loop, int timer, void *arg)
+{
+        struct net_shell *s = arg;
+
+        (void)loop;
+        (void)timer;
+        if (net_core_port_count(s->core) > 0)
+                net_drops_look(&s->drops, s->backend, s->core);
+        return 0;
+}
+
 static void collect(void *arg)
 {
         struct net_shell *s = arg;
@@ -512,6 +525,10 @@ static int make_parts(struct net_shell *s, const struct net_options *o)
                 code = watch_fds(s);
         if (code == 0)
                 code = take_inventory(s);
+        if (code == 0) {
+                net_drops_look(&s->drops, s->backend, s->core); /* what was dropped before is not news */
+                (void)zloop_timer(s->loop, DROPS_EVERY_MS, 0, on_drops_timer, s);
+        }
         return code == 0 ? subscribe(s) : code;
 }
 
@@ -551,6 +568,7 @@ struct net_shell *net_shell_free(struct net_shell *s)
         ak_bus_free(s->bus);
         zloop_destroy(&s->loop);
         vpc_backend_free(s->backend);
+        net_drops_deinit(&s->drops);
         net_core_free(s->core);
         ak_journal_free(s->journal);
         zhashx_destroy(&s->traces);

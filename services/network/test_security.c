@@ -244,6 +244,16 @@ static void what_is_not_ones_own_is_dropped_and_counted(void **state)
         assert_true(guest_ping(p->a, "10.0.1.12"));
 }
 
+/* What it is that an older version left is looked for in tear_down. */
+static void a_table_of_an_older_version_goes_at_teardown(void **state)
+{
+        char old[64];
+
+        (void)state;
+        snprintf(old, sizeof(old), "alkaid-%s", NODE);
+        assert_int_equal(host_run(NULL, 0, RUN("nft", "add", "table", "netdev", old)), 0);
+}
+
 static void a_port_without_ipv6_sends_none(void **state)
 {
         struct pair *p = *state;
@@ -794,6 +804,7 @@ int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
             PAIR(what_is_not_ones_own_is_dropped_and_counted),
+            PAIR(a_table_of_an_older_version_goes_at_teardown),
             PAIR(a_port_without_ipv6_sends_none),
             PAIR(a_tap_made_again_is_guarded_again),
             PAIR(rules_by_protocol_and_port),

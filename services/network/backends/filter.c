@@ -350,11 +350,11 @@ int filter_count(struct filter *f, uint64_t packets[FILTER_REASON_COUNT], struct
         memset(packets, 0, FILTER_REASON_COUNT * sizeof(*packets));
         snprintf(c, sizeof(c), "list counters table bridge %s", f->table);
         pthread_mutex_lock(&f->lock);
-        int r = f->ready ? 0 : ensure_table(f, f->state.port_count > 0, error);
-        json_auto_t *answer = r == 0 ? list(f, c) : NULL;
+        bool ready = f->ready;
+        json_auto_t *answer = list(f, c);
         pthread_mutex_unlock(&f->lock);
-        if (r < 0)
-                return r;
+        if (!answer && !ready)
+                return 0; /* no port, no table */
         return read_counters(answer, packets) < 0 ? cannot_count(f, error) : 0;
 }
 
@@ -379,10 +379,11 @@ int filter_count_by_port(struct filter *f,
 
                 snprintf(name, sizeof(name), "by_%s", reason_names[n]);
                 pthread_mutex_lock(&f->lock);
+                bool ready = f->ready;
                 json_auto_t *elements = list_elements(f, "set", name);
                 pthread_mutex_unlock(&f->lock);
                 if (!elements)
-                        return cannot_count(f, error);
+                        return ready ? cannot_count(f, error) : 0;
                 json_array_foreach(elements, i, element)
                 {
                         uint64_t packets = packets_of(element, &tap);
@@ -394,6 +395,19 @@ int filter_count_by_port(struct filter *f,
         return 0;
 }
 
+/* Before a port was a handful of elements it was chains of a table of another family. */
+static int remove_old_table(struct filter *f, struct net_error *error)
+{
+        char c[2 * NET_NODE_MAX + 64];
+
+        snprintf(c, sizeof(c), "list table netdev %s", f->table);
+        json_auto_t *old = list(f, c);
+        if (!old)
+                return 0;
+        snprintf(c, sizeof(c), "delete table netdev %s\n", f->table);
+        return run(f, c, error);
+}
+
 int filter_teardown(struct filter *f, struct net_error *error)
 {
         char c[2 * NET_NODE_MAX + 64];
@@ -401,6 +415,8 @@ int filter_teardown(struct filter *f, struct net_error *error)
         snprintf(c, sizeof(c), "add table bridge %1$s\ndelete table bridge %1$s\n", f->table);
         pthread_mutex_lock(&f->lock);
         int r = run(f, c, error);
+        if (r == 0)
+                r = remove_old_table(f, error);
         f->ready = false;
         filter_state_deinit(&f->state);
         pthread_mutex_unlock(&f->lock);

@@ -73,5 +73,5 @@ int filter_count_by_port(struct filter *f,
                          void (*fn)(void *arg, const char *tap, enum filter_reason reason, uint64_t packets),
                          void *arg, struct net_error *error);
 const char *filter_reason_name(enum filter_reason reason);
-/* Removes the table. 0 as well when there is none. */
+/* Removes the table, and what an older version had in its place. 0 as well when there is none. */
 int filter_teardown(struct filter *f, struct net_error *error);

@@ -2,15 +2,30 @@
 #include <curl/curl.h>
 #include <libxml/parser.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "libcommon/log.h"
 #include "libcommon/service.h"
 #include "services/hypervisor/shell.h"
 
+/* A VM has an actor of its own, which is two sockets: ZeroMQ allows 1,023 unless told otherwise, czmq ends
+ * the process at the next one, and each needs a descriptor. */
+static void allow_many_vms(void)
+{
+        struct rlimit files;
+
+        zsys_set_max_sockets(0); /* as many as there can be */
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+                files.rlim_cur = files.rlim_max;
+                (void)setrlimit(RLIMIT_NOFILE, &files);
+        }
+}
+
 /* Before any thread: libraries make their global state. */
 static void prepare_process(void)
 {
         ak_service_prepare();
+        allow_many_vms();
         (void)curl_global_init(CURL_GLOBAL_DEFAULT);
         xmlInitParser();
 }

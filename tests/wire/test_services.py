@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """test_services.py BIN: the second implementation speaks to the real services, which have their fake backends."""
 
+import resource
 import signal
 import subprocess
 import sys
@@ -297,6 +298,26 @@ class Hypervisor(Case):
         self.wait("nic.status", state="detached", generation=2)
         self.watcher.publish("vm.diff", self.vm_diff("absent", 3))
         self.wait("vm.status", phase="absent", generation=3)
+
+    @unittest.skipIf(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4096, "too few descriptors are allowed")
+    def test_more_vms_than_zeromq_has_sockets_for(self):
+        """Each has an actor, which is two sockets; the default of a process is 1,023."""
+        self.start()
+        running = set()
+
+        def count():
+            for bus in self.buses.values():
+                for m in bus.poll(0.01):
+                    if m.kind == "vm.status" and m.values["phase"] == "running":
+                        running.add(m.values["pod_uid"])
+
+        for batch in range(6):
+            for _ in range(100):
+                self.watcher.publish("vm.diff", {**self.vm_diff(), "pod_uid": str(uuid.uuid4()), "boot_ports": []})
+            deadline = time.monotonic() + 60
+            while len(running) < 100 * (batch + 1):
+                self.assertLess(time.monotonic(), deadline, f"{len(running)} VMs run")
+                count()
 
 
 if __name__ == "__main__":

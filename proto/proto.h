@@ -68,7 +68,10 @@ bool ak_message_may_publish(const char *publisher, const char *topic);
 /* Roles of certificates that may listen on the bus; NULL-terminated. */
 extern const char *const ak_bus_roles[];
 
-/* One message. Plain data but for vm_diff.user_data, so ak_message_deinit() must be called. */
+/*
+ * One message. Plain data but for vm_diff.user_data, so ak_message_deinit() must be called. One on the heap
+ * has room for the body of its type only: it is never assigned whole, ak_message_dup() copies it.
+ */
 struct ak_message {
         enum ak_message_type type;
         union {

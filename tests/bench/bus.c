@@ -34,6 +34,7 @@ extern char **environ;
 
 struct config {
         uint64_t messages, trips, rounds;
+        bool json;
 };
 
 static const struct ak_option table[] = {
@@ -42,6 +43,8 @@ static const struct ak_option table[] = {
     {"trips", AK_OPT_UINT, offsetof(struct config, trips), "5000", "round trips per latency round", NULL, 10,
      1000000},
     {"rounds", AK_OPT_UINT, offsetof(struct config, rounds), "5", "rounds of each kind", NULL, 1, MAX_ROUNDS},
+    {"json", AK_OPT_BOOL, offsetof(struct config, json), "false", "print JSON, a line for each of the two",
+     NULL, 0, 0},
 };
 
 static const struct ak_program program = {"bench-bus", "Compares the bus with bare ZeroMQ.", NULL, table,
@@ -437,12 +440,16 @@ static void throughput(const struct config *c, const char *dir)
         for (size_t i = 0; i < c->rounds; i++) {
                 ours[i] = (double)c->messages * 1e6 / (double)bus_round(dir, c->messages, NULL);
                 bare[i] = (double)c->messages * 1e6 / (double)bare_round(dir, c->messages, NULL);
-                (void)printf("throughput round %zu: bus %.0f msg/s, bare %.0f msg/s\n", i + 1, ours[i],
-                             bare[i]);
+                if (!c->json)
+                        (void)printf("throughput round %zu: bus %.0f msg/s, bare %.0f msg/s\n", i + 1,
+                                     ours[i], bare[i]);
         }
         a = median(ours, c->rounds);
         b = median(bare, c->rounds);
-        (void)printf("throughput: bus %.0f msg/s, bare ZeroMQ %.0f msg/s, ratio %.2f\n", a, b, a / b);
+        (void)printf(c->json ? "{\"figure\":\"throughput\",\"unit\":\"/s\",\"bus\":%.0f,\"bare\":%.0f,"
+                               "\"ratio\":%.3f}\n"
+                             : "throughput: bus %.0f msg/s, bare ZeroMQ %.0f msg/s, ratio %.2f\n",
+                     a, b, a / b);
 }
 
 static void latency(const struct config *c, const char *dir)
@@ -457,11 +464,16 @@ static void latency(const struct config *c, const char *dir)
                 ours[i] = median(trip_us, c->trips) / 2;
                 (void)bare_round(dir, c->trips, trip_us);
                 bare[i] = median(trip_us, c->trips) / 2;
-                (void)printf("latency round %zu: bus %.1f us, bare %.1f us\n", i + 1, ours[i], bare[i]);
+                if (!c->json)
+                        (void)printf("latency round %zu: bus %.1f us, bare %.1f us\n", i + 1, ours[i],
+                                     bare[i]);
         }
         a = median(ours, c->rounds);
         b = median(bare, c->rounds);
-        (void)printf("latency per hop: bus %.1f us, bare ZeroMQ %.1f us, added %.1f us\n", a, b, a - b);
+        (void)printf(c->json ? "{\"figure\":\"latency per hop\",\"unit\":\"us\",\"bus\":%.1f,\"bare\":%.1f,"
+                               "\"added\":%.1f}\n"
+                             : "latency per hop: bus %.1f us, bare ZeroMQ %.1f us, added %.1f us\n",
+                     a, b, a - b);
 }
 
 static void remove_directory(const char *dir)

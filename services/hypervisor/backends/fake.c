@@ -20,6 +20,7 @@ struct fake_domain {
 
 struct hv_driver {
         char node[AK_LEN_NAME + 1], accel[8];
+        char *kept; /* path of the file of VMs that outlive this process; NULL = none do */
         hv_driver_event_fn on_event;
         void *arg;
         pthread_mutex_t lock;
@@ -534,12 +535,60 @@ void hv_fake_kill_domain(struct hv_driver *d, const char *pod_uid, bool crashed)
         (void)pthread_mutex_unlock(&d->lock);
 }
 
+/* ------------------------------------------------------------------ VMs that outlive the process */
+
+/* As they lie in memory, each behind its size: the next process is of the same build, or starts without them.
+ */
+static void keep_domains(struct hv_driver *d)
+{
+        const size_t size = sizeof(struct fake_domain);
+        FILE *out = fopen(d->kept, "we");
+
+        for (struct fake_domain *f = out ? zhashx_first(d->domains) : NULL; f; f = zhashx_next(d->domains)) {
+                if (fwrite(&size, sizeof(size), 1, out) != 1 || fwrite(f, size, 1, out) != 1)
+                        break;
+        }
+        if (out)
+                (void)fclose(out);
+}
+
+static struct fake_domain *read_domain(FILE *in)
+{
+        struct fake_domain *f = calloc(1, sizeof(*f));
+        size_t size = 0;
+
+        if (f && fread(&size, sizeof(size), 1, in) == 1 && size == sizeof(*f) && fread(f, size, 1, in) == 1)
+                return f;
+        free(f);
+        return NULL;
+}
+
+static void find_kept(struct hv_driver *d, const char *state_dir)
+{
+        FILE *in;
+
+        if (!state_dir || asprintf(&d->kept, "%s/" HV_FAKE_KEPT, state_dir) < 0)
+                return;
+        in = fopen(d->kept, "re");
+        if (!in) {
+                free(d->kept);
+                d->kept = NULL;
+                return;
+        }
+        for (struct fake_domain *f = read_domain(in); f; f = read_domain(in))
+                (void)zhashx_insert(d->domains, f->live.head.pod_uid, f);
+        (void)fclose(in);
+}
+
 /* ------------------------------------------------------------------ life */
 
 static struct hv_driver *fake_free(struct hv_driver *d)
 {
         if (!d)
                 return NULL;
+        if (d->kept)
+                keep_domains(d);
+        free(d->kept);
         zhashx_destroy(&d->domains);
         (void)pthread_mutex_destroy(&d->lock);
         free(d);
@@ -563,6 +612,7 @@ int hv_driver_fake_new(struct hv_driver **out, const struct hv_driver_options *o
         (void)snprintf(d->accel, sizeof(d->accel), "%s", options->accel);
         d->on_event = options->on_event;
         d->arg = options->arg;
+        find_kept(d, options->state_dir);
         *out = d;
         return 0;
 }

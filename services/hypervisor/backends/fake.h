@@ -2,10 +2,14 @@
 /*
  * A driver without VMs: domains are records, guests behave as told. For tests and for running the rest of
  * the stack where there is no QEMU. Guests take and give up devices in the call itself unless told not to.
+ * VMs end with the process; where the state directory has a file HV_FAKE_KEPT, which may be empty, they are
+ * written there at the end and are there again at the next start.
  */
 #pragma once
 
 #include "services/hypervisor/backends/driver.h"
+
+#define HV_FAKE_KEPT "fake-domains"
 
 struct hv_fake_guest {
         bool no_driver;     /* never binds a NIC */

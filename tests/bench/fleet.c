@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bench-fleet: one apiserver under the watchers of a whole installation. Light ones: of a node's watcher what
+ * the server sees, a list and a watch of the node's pods and of its ports over HTTPS, without what a watcher
+ * does with them; so that thousands fit into one process and little of what is measured is the one who
+ * measures.
+ *
+ * Every pod is bound to its node when it is created. A PATCH of a pod concerns one watch of the thousands;
+ * the time counts from sending it until that watch has read and decrypted the event. Beside it, of the same
+ * PATCHes, the time until they are answered: that is the flush to the disk and the request itself, and what
+ * delivery cannot be below.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "libcommon/cleanup.h"
+#include "libcommon/clock.h"
+#include "libcommon/kube/kubeconfig.h"
+#include "libcommon/options.h"
+#include "tests/bench/wire.h"
+
+#define CLIENTS      64
+#define MAX_NODES    10000
+#define MAX_SAMPLES  4000000
+#define NICS_PER_VPC 200
+#define OPEN_STEP    25 /* watches that are opened at once: each is a TLS handshake of its own */
+#define TURNS        32 /* of a client, that may be on their way to a watch */
+#define PATIENCE_US  UINT64_C(60000000)
+#define MARK         "\"fleet\":\""
+#define PODS         "/api/v1/namespaces/default/pods"
+#define PORTS        "/apis/vpc.alkaid.io/v1/namespaces/default/ports"
+
+struct config {
+        char *pki_dir;
+        uint64_t pid, nodes, pods, nics, seconds, rounds;
+        bool json;
+};
+
+#define OPTION(n, t, member, ...)                                                                            \
+        {                                                                                                    \
+                .name = n, .type = t, .offset = offsetof(struct config, member), __VA_ARGS__                 \
+        }
+static const struct ak_option options[] = {
+    OPTION("pki-dir", AK_OPT_STRING, pki_dir, .def = "/var/lib/alkaid/apiserver/pki",
+           .help = "where the server keeps its certificates"),
+    OPTION("pid", AK_OPT_UINT, pid, .help = "the server's process, for its memory and processor time",
+           .min = 1, .max = 1 << 30),
+    OPTION("nodes", AK_OPT_UINT, nodes, .def = "1000", .help = "light watchers, of two connections each",
+           .min = 1, .max = MAX_NODES),
+    OPTION("pods", AK_OPT_UINT, pods, .def = "20000", .help = "pods in all", .min = CLIENTS, .max = 1000000),
+    OPTION("nics", AK_OPT_UINT, nics, .def = "4", .help = "NICs of each pod", .min = 1, .max = 8),
+    OPTION("seconds", AK_OPT_UINT, seconds, .def = "10", .help = "of each round of PATCHes", .min = 1,
+           .max = 600),
+    OPTION("rounds", AK_OPT_UINT, rounds, .def = "300", .help = "PATCHes one after another", .min = 1,
+           .max = 100000),
+    OPTION("json", AK_OPT_BOOL, json, .help = "print a line of JSON for each figure"),
+};
+static const struct ak_program program = {.name = "bench-fleet",
+                                          .summary = "Measures an apiserver with many light watchers.",
+                                          .options = options,
+                                          .option_count = AK_ARRAY_SIZE(options)};
+
+/* Microseconds. */
+struct samples {
+        uint32_t *items;
+        size_t count;
+};
+
+struct client {
+        struct fleet *fleet;
+        struct wire_conn *conn;
+        char text[2500];
+        uint64_t sent_us;
+        unsigned int turn;
+        struct {
+                uint64_t sent_us;
+                unsigned int turn; /* 0: its event has been seen */
+        } under_way[TURNS];
+        bool delivered; /* the event of its last PATCH has been seen */
+        bool answered;
+};
+
+/* A list, then a watch, on one connection. */
+struct light_watcher {
+        struct fleet *fleet;
+        struct wire_conn *conn;
+        const char *path;
+        unsigned int node;
+        char head[1200]; /* of the list: its resourceVersion is there */
+        size_t head_len;
+        uint64_t asked_us;
+        bool watching;
+        char tail[64]; /* the end of the last block: a mark may lie across two */
+        size_t tail_len;
+};
+
+struct fleet {
+        const struct config *config;
+        struct wire *wire;
+        char host[256], port[8];
+        struct client clients[CLIENTS];
+        struct light_watcher *watchers;
+        struct samples answered, delivered, listed;
+        size_t lists_done, finished, failures, under_way;
+        unsigned int next_item, last_item;
+        uint64_t end_us;
+        bool (*next)(struct client *c);
+};
+
+/* ---- figures ---- */
+
+static void sample(struct samples *s, uint64_t since_us)
+{
+        if (s->count < MAX_SAMPLES)
+                s->items[s->count++] = (uint32_t)(ak_clock_monotonic_us() - since_us);
+}
+
+static int by_value(const void *a, const void *b)
+{
+        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+        return x < y ? -1 : x > y;
+}
+
+static double ms_at(const struct samples *s, size_t percent)
+{
+        return s->count ? (double)s->items[(s->count - 1) * percent / 100] / 1000 : 0;
+}
+
+static void say(const struct fleet *f, const char *what, const char *unit, double value)
+{
+        if (f->config->json)
+                (void)printf("{\"figure\":\"%s\",\"unit\":\"%s\",\"value\":%.3f}\n", what, unit, value);
+        else
+                (void)printf("%-58s %12.1f %s\n", what, value, unit);
+        (void)fflush(stdout);
+}
+
+static void say_samples(const struct fleet *f, const char *what, struct samples *s)
+{
+        if (s->count)
+                qsort(s->items, s->count, sizeof(*s->items), by_value);
+        if (f->config->json)
+                (void)printf("{\"figure\":\"%s\",\"unit\":\"ms\",\"median\":%.3f,\"p95\":%.3f,\"p99\":%.3f,"
+                             "\"samples\":%zu}\n",
+                             what, ms_at(s, 50), ms_at(s, 95), ms_at(s, 99), s->count);
+        else
+                (void)printf("%-58s median %.2f, p95 %.2f, p99 %.2f ms (%zu)\n", what, ms_at(s, 50),
+                             ms_at(s, 95), ms_at(s, 99), s->count);
+        (void)fflush(stdout);
+        s->count = 0;
+}
+
+static double cpu_us(const struct fleet *f)
+{
+        struct timespec t = {0};
+        clockid_t clock;
+
+        if (!f->config->pid || clock_getcpuclockid((pid_t)f->config->pid, &clock) != 0 ||
+            clock_gettime(clock, &t) != 0)
+                return 0;
+        return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static void say_memory(const struct fleet *f, const char *what)
+{
+        char path[64], line[256];
+        long kb = 0;
+        FILE *file;
+
+        (void)snprintf(path, sizeof(path), "/proc/%llu/status", (unsigned long long)f->config->pid);
+        file = f->config->pid ? fopen(path, "re") : NULL;
+        if (!file)
+                return;
+        while (fgets(line, sizeof(line), file)) {
+                if (strncmp(line, "VmRSS:", 6) == 0)
+                        kb = strtol(line + 6, NULL, 10);
+        }
+        (void)fclose(file);
+        say(f, what, "MiB", (double)kb / 1024);
+}
+
+/* ---- requests ---- */
+
+static void on_answer(struct wire_conn *conn, int code)
+{
+        struct client *c = conn->arg;
+        struct fleet *f = c->fleet;
+
+        sample(&f->answered, c->sent_us);
+        c->answered = true;
+        if (code < 200 || code >= 300) {
+                (void)fprintf(stderr, "bench-fleet: a request failed: status %d\n", code);
+                f->failures++;
+        }
+        if (!f->next || !f->next(c))
+                f->finished++;
+}
+
+static void send_request(struct client *c, const char *method, const char *path, const char *type,
+                         const char *body)
+{
+        int len = snprintf(c->text, sizeof(c->text),
+                           "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/%s\r\n"
+                           "Content-Length: %zu\r\n\r\n%s",
+                           method, path, c->fleet->host, type, strlen(body), body);
+
+        c->sent_us = ak_clock_monotonic_us();
+        wire_send(c->conn, c->text, (size_t)len);
+}
+
+static void send_node(struct client *c, unsigned int number)
+{
+        char body[200];
+
+        (void)snprintf(body, sizeof(body),
+                       "{\"metadata\":{\"name\":\"n%u\"},\"status\":{\"conditions\":[{\"type\":\"Ready\","
+                       "\"status\":\"True\"}]}}",
+                       number);
+        send_request(c, "POST", "/api/v1/nodes", "json", body);
+}
+
+static void send_pod(struct client *c, unsigned int number)
+{
+        const struct config *config = c->fleet->config;
+        char nics[300] = "", body[900];
+        size_t len = 0;
+
+        for (unsigned int i = 0; i < config->nics; i++)
+                len += (size_t)snprintf(nics + len, sizeof(nics) - len, "%s{\"name\":\"eth%u\"}",
+                                        i ? "," : "", i);
+        (void)snprintf(body, sizeof(body),
+                       "{\"metadata\":{\"name\":\"p%u\"},\"spec\":{\"nodeName\":\"n%u\",\"vpc\":\"v%u\","
+                       "\"nics\":[%s],\"virtualMachine\":{\"name\":\"vm\",\"image\":\"images.test/vm.qcow2\","
+                       "\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"200Mi\"}}}}}",
+                       number, (unsigned int)(number % config->nodes),
+                       (unsigned int)(number * config->nics / NICS_PER_VPC), nics);
+        send_request(c, "POST", PODS, "json", body);
+}
+
+static bool next_node(struct client *c)
+{
+        if (c->fleet->next_item >= c->fleet->last_item)
+                return false;
+        send_node(c, c->fleet->next_item++);
+        return true;
+}
+
+static bool next_pod(struct client *c)
+{
+        if (c->fleet->next_item >= c->fleet->last_item)
+                return false;
+        send_pod(c, c->fleet->next_item++);
+        return true;
+}
+
+static void send_patch(struct client *c, unsigned int number)
+{
+        char path[100], body[200];
+
+        c->turn++;
+        c->under_way[c->turn % TURNS].turn = c->turn;
+        c->under_way[c->turn % TURNS].sent_us = ak_clock_monotonic_us();
+        c->answered = c->delivered = false;
+        (void)snprintf(path, sizeof(path), PODS "/p%u", number);
+        (void)snprintf(body, sizeof(body), "{\"metadata\":{\"annotations\":{" MARK "%zu-%u-\"}}}",
+                       (size_t)(c - c->fleet->clients), c->turn);
+        send_request(c, "PATCH", path, "merge-patch+json", body);
+}
+
+/* A pod of each client's own share, scattered. */
+static bool patch_again(struct client *c)
+{
+        const struct fleet *f = c->fleet;
+        size_t index = (size_t)(c - f->clients), share = f->config->pods / CLIENTS;
+
+        if (ak_clock_monotonic_us() >= f->end_us)
+                return false;
+        send_patch(c, (unsigned int)(index * share + c->turn * 7919u % share));
+        return true;
+}
+
+static void run(struct fleet *f, size_t count)
+{
+        for (f->finished = 0; f->finished < count;)
+                wire_poll(f->wire, 100);
+}
+
+static void create(struct fleet *f, bool (*next)(struct client *), unsigned int count, const char *what)
+{
+        uint64_t begun_us = ak_clock_monotonic_us();
+        size_t under_way = 0;
+
+        f->next = next;
+        f->next_item = 0;
+        f->last_item = count;
+        for (; under_way < CLIENTS && f->next_item < count; under_way++)
+                (void)next(&f->clients[under_way]);
+        run(f, under_way);
+        f->answered.count = 0;
+        say(f, what, "/s", count / ((double)(ak_clock_monotonic_us() - begun_us) / 1e6));
+}
+
+static void open_clients(struct fleet *f)
+{
+        for (size_t i = 0; i < CLIENTS; i++) {
+                struct client *c = &f->clients[i];
+
+                c->fleet = f;
+                c->conn = wire_open(f->wire);
+                c->conn->arg = c;
+                c->conn->on_data = wire_on_answer;
+                c->conn->on_answer = on_answer;
+        }
+}
+
+/* ---- light watchers ---- */
+
+static void saw_mark(struct fleet *f, const char *mark)
+{
+        unsigned int index = 0, turn = 0;
+
+        if (sscanf(mark, MARK "%u-%u-", &index, &turn) != 2 || index >= CLIENTS)
+                return;
+        struct client *c = &f->clients[index];
+
+        if (turn == 0 || c->under_way[turn % TURNS].turn != turn)
+                return;
+        c->under_way[turn % TURNS].turn = 0;
+        c->delivered = c->delivered || turn == c->turn;
+        sample(&f->delivered, c->under_way[turn % TURNS].sent_us);
+}
+
+static void find_marks(struct fleet *f, const char *data, size_t len)
+{
+        const char *at = memmem(data, len, MARK, strlen(MARK));
+
+        while (at) {
+                char mark[40] = "";
+                size_t left = (size_t)(data + len - at);
+
+                memcpy(mark, at, left < sizeof(mark) - 1 ? left : sizeof(mark) - 1);
+                saw_mark(f, mark);
+                at = memmem(at + 1, left - 1, MARK, strlen(MARK));
+        }
+}
+
+static void on_events(struct light_watcher *w, const char *data, size_t len)
+{
+        size_t keep = len < sizeof(w->tail) ? len : sizeof(w->tail);
+        char edge[2 * sizeof(w->tail)];
+
+        memcpy(edge, w->tail, w->tail_len);
+        memcpy(edge + w->tail_len, data, keep);
+        find_marks(w->fleet, edge, w->tail_len + keep);
+        find_marks(w->fleet, data, len);
+        memcpy(w->tail, data + len - keep, keep);
+        w->tail_len = keep;
+}
+
+static void ask(struct light_watcher *w, const char *query)
+{
+        char text[400];
+        int len = snprintf(text, sizeof(text),
+                           "GET %s?%s&fieldSelector=spec.nodeName%%3Dn%u HTTP/1.1\r\nHost: %s\r\n\r\n",
+                           w->path, query, w->node, w->fleet->host);
+
+        w->asked_us = ak_clock_monotonic_us();
+        wire_send(w->conn, text, (size_t)len);
+}
+
+static void on_list(struct wire_conn *conn, int code)
+{
+        static const char key[] = "\"resourceVersion\":\"";
+        struct light_watcher *w = conn->arg;
+        const char *at = memmem(w->head, w->head_len, key, strlen(key));
+        char query[120];
+
+        sample(&w->fleet->listed, w->asked_us);
+        w->fleet->lists_done++;
+        if (code != 200 || !at) {
+                (void)fprintf(stderr, "bench-fleet: a list failed: status %d\n", code);
+                w->fleet->failures++;
+                return;
+        }
+        (void)snprintf(query, sizeof(query), "watch=true&timeoutSeconds=3000&resourceVersion=%llu",
+                       strtoull(at + strlen(key), NULL, 10));
+        w->watching = true;
+        ask(w, query);
+}
+
+static void on_data(struct wire_conn *conn, const char *data, size_t len)
+{
+        struct light_watcher *w = conn->arg;
+        size_t room = sizeof(w->head) - 1 - w->head_len, n = len < room ? len : room;
+
+        if (w->watching) {
+                on_events(w, data, len);
+                return;
+        }
+        memcpy(w->head + w->head_len, data, n);
+        w->head_len += n;
+        wire_on_answer(conn, data, len);
+}
+
+static void open_watcher(struct fleet *f, struct light_watcher *w, size_t number)
+{
+        *w = (struct light_watcher){
+            .fleet = f, .path = number % 2 ? PORTS : PODS, .node = (unsigned int)(number / 2)};
+        w->conn = wire_open(f->wire);
+        w->conn->arg = w;
+        w->conn->on_data = on_data;
+        w->conn->on_answer = on_list;
+        ask(w, "limit=500");
+}
+
+static void open_watchers(struct fleet *f)
+{
+        size_t count = 2 * f->config->nodes;
+        uint64_t begun_us = ak_clock_monotonic_us();
+        double cpu = cpu_us(f);
+
+        for (size_t i = 0; i < count; i++) {
+                open_watcher(f, &f->watchers[i], i);
+                while (f->lists_done + OPEN_STEP < i)
+                        wire_poll(f->wire, 100);
+        }
+        while (f->lists_done < count)
+                wire_poll(f->wire, 100);
+        say(f, "all nodes connected, listed, watching", "s",
+            (double)(ak_clock_monotonic_us() - begun_us) / 1e6);
+        say(f, "the server's processor time for it", "ms per node",
+            (cpu_us(f) - cpu) / 1000 / (double)f->config->nodes);
+        say_samples(f, "a node's list of pods, or of ports", &f->listed);
+}
+
+/* ---- what is measured ---- */
+
+static void measure_single(struct fleet *f)
+{
+        struct client *c = &f->clients[0];
+        double cpu = cpu_us(f);
+
+        f->next = NULL;
+        f->delivered.count = f->answered.count = 0;
+        for (uint64_t i = 0; i < f->config->rounds; i++) {
+                uint64_t end_us = ak_clock_monotonic_us() + PATIENCE_US;
+
+                send_patch(c, (unsigned int)(i * 104729 % f->config->pods));
+                while (!(c->delivered && c->answered) && ak_clock_monotonic_us() < end_us)
+                        wire_poll(f->wire, 10);
+                f->failures += !c->delivered;
+        }
+        cpu = cpu_us(f) - cpu;
+        say_samples(f, "PATCHes one after another: answered", &f->answered);
+        say_samples(f, "PATCHes one after another: delivered", &f->delivered);
+        say(f, "the server's processor time for each", "us", cpu / (double)f->config->rounds);
+}
+
+static void measure_load(struct fleet *f, size_t clients)
+{
+        uint64_t begun_us = ak_clock_monotonic_us();
+        double cpu = cpu_us(f), seconds;
+        char what[80];
+
+        f->next = patch_again;
+        f->delivered.count = f->answered.count = 0;
+        f->end_us = begun_us + f->config->seconds * 1000000;
+        for (size_t i = 0; i < clients; i++)
+                (void)patch_again(&f->clients[i]);
+        run(f, clients);
+        seconds = (double)(ak_clock_monotonic_us() - begun_us) / 1e6;
+        cpu = cpu_us(f) - cpu;
+        (void)snprintf(what, sizeof(what), "PATCHes of %zu clients", clients);
+        say(f, what, "/s", (double)f->answered.count / seconds);
+        say(f, "the server's processor time for each", "us", cpu / (double)f->answered.count);
+        (void)snprintf(what, sizeof(what), "PATCHes of %zu clients: answered", clients);
+        say_samples(f, what, &f->answered);
+        (void)snprintf(what, sizeof(what), "PATCHes of %zu clients: delivered", clients);
+        say_samples(f, what, &f->delivered);
+}
+
+static void measure(struct fleet *f)
+{
+        say_memory(f, "memory, empty");
+        create(f, next_node, (unsigned int)f->config->nodes, "nodes made");
+        create(f, next_pod, (unsigned int)f->config->pods, "pods made, with their ports");
+        say_memory(f, "memory, all pods and ports");
+        open_watchers(f);
+        say_memory(f, "memory, with the watchers");
+        measure_single(f);
+        measure_load(f, 16);
+        measure_load(f, CLIENTS);
+        say_memory(f, "memory, at the end");
+}
+
+static int find_server(struct fleet *f)
+{
+        struct ak_kubeconfig kube = {0};
+        char path[400], error[AK_KUBECONFIG_ERROR_SIZE] = "";
+        int rc;
+
+        (void)snprintf(path, sizeof(path), "%s/admin.kubeconfig", f->config->pki_dir);
+        rc = ak_kubeconfig_load(&kube, path, NULL, error);
+        if (rc == 0 && sscanf(kube.server, "https://%255[^:]:%7[0-9]", f->host, f->port) != 2) {
+                (void)snprintf(error, sizeof(error), "%s: the server is no https://HOST:PORT", path);
+                rc = -EINVAL;
+        }
+        if (rc < 0)
+                (void)fprintf(stderr, "bench-fleet: %s\n", error);
+        ak_kubeconfig_deinit(&kube);
+        return rc;
+}
+
+static void close_all(struct fleet *f)
+{
+        for (size_t i = 0; i < CLIENTS; i++)
+                f->clients[i].conn = wire_close(f->clients[i].conn);
+        for (size_t i = 0; i < 2 * f->config->nodes; i++)
+                f->watchers[i].conn = wire_close(f->watchers[i].conn);
+        f->wire = wire_free(f->wire);
+}
+
+static int run_bench(struct fleet *f)
+{
+        rlim_t need = 2 * f->config->nodes + 200;
+        const struct rlimit files = {.rlim_cur = need, .rlim_max = need};
+
+        f->watchers = calloc(2 * f->config->nodes, sizeof(*f->watchers));
+        f->answered.items = calloc(MAX_SAMPLES, sizeof(uint32_t));
+        f->delivered.items = calloc(MAX_SAMPLES, sizeof(uint32_t));
+        f->listed.items = calloc(MAX_SAMPLES, sizeof(uint32_t));
+        if (!f->watchers || !f->answered.items || !f->delivered.items || !f->listed.items ||
+            find_server(f) < 0)
+                return 2;
+        if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+                (void)fprintf(stderr, "bench-fleet: %llu descriptors: %s\n", (unsigned long long)need,
+                              strerror(errno));
+        f->wire = wire_new(f->config->pki_dir, f->host, f->port);
+        open_clients(f);
+        measure(f);
+        if (f->failures)
+                (void)fprintf(stderr, "bench-fleet: %zu failures\n", f->failures);
+        close_all(f);
+        return f->failures ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+        struct fleet *f = calloc(1, sizeof(*f));
+        struct config config = {0};
+        int rc = f ? ak_options_load(&program, argc, argv, &config, NULL) : -ENOMEM;
+
+        if (rc == 0) {
+                f->config = &config;
+                rc = run_bench(f);
+                free(f->watchers);
+                free(f->answered.items);
+                free(f->delivered.items);
+                free(f->listed.items);
+                ak_options_deinit(&program, &config);
+        } else {
+                rc = rc < 0 ? 2 : 0;
+        }
+        free(f);
+        return rc;
+}

@@ -494,6 +494,81 @@ static void rules_change_under_traffic(void **state)
         assert_true(connects(p->a, p->b, "10.0.1.12", 4242));
 }
 
+static bool comes_to_pass(int from, int to)
+{
+        uint64_t end_us = ak_clock_monotonic_us() + 30000000;
+
+        while (!passes(from, to, 200))
+                if (ak_clock_monotonic_us() > end_us)
+                        return false;
+        return true;
+}
+
+static bool comes_to_ping(struct guest *from, const char *address)
+{
+        uint64_t end_us = ak_clock_monotonic_us() + 30000000;
+
+        while (!guest_ping(from, address))
+                if (ak_clock_monotonic_us() > end_us)
+                        return false;
+        return true;
+}
+
+static void drain(int fd)
+{
+        char text[64];
+
+        while (recv(fd, text, sizeof(text), MSG_DONTWAIT) > 0)
+                ;
+}
+
+/* Two sockets that exchange datagrams all the time, and what b's rules say of it: yes, no, yes, … */
+static void each_kind_of_rule_changes_under_traffic(void **state)
+{
+        static const struct {
+                bool b_sends;
+                const char *allow, *deny;
+        } kinds[] = {
+            {false, "in udp - 0.0.0.0/0", "in tcp - 0.0.0.0/0"},                   /* protocol */
+            {false, "in udp 53-53 0.0.0.0/0", "in udp 54-60 0.0.0.0/0"},           /* port */
+            {false, "in udp 53-53 10.0.1.0/28", "in udp 53-53 10.0.1.16/28"},      /* CIDR */
+            {false, "in udp 53-53 10.0.1.40,10.0.1.11", "in udp 53-53 10.0.1.40"}, /* group */
+            {false, "in any - 0.0.0.0/0", "in icmp - 0.0.0.0/0"},                  /* all */
+            {true, "out udp - 0.0.0.0/0", "out tcp - 0.0.0.0/0"},
+            {true, "out udp 53-53 10.0.1.0/28", "out udp 54-60 10.0.1.0/28"},
+            {true, "out udp 53-53 10.0.1.40,10.0.1.11", "out udp 53-53 10.0.1.40"},
+        };
+        struct pair *p = *state;
+
+        for (size_t i = 0; i < AK_ARRAY_SIZE(kinds); i++) {
+                struct guest *from = kinds[i].b_sends ? p->b : p->a, *to = kinds[i].b_sends ? p->a : p->b;
+                AK_AUTOCLOSE int server = guest_listen(to, SOCK_DGRAM, 53);
+                AK_AUTOCLOSE int client = guest_socket(from, AF_INET, SOCK_DGRAM, 0);
+                struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53)};
+
+                assert_int_equal(
+                    inet_pton(AF_INET, kinds[i].b_sends ? "10.0.1.11" : "10.0.1.12", &at.sin_addr), 1);
+                assert_int_equal(connect(client, (struct sockaddr *)&at, sizeof(at)), 0);
+                for (int round = 0; round < 2; round++) {
+                        restrict_b(p, kinds[i].allow);
+                        if (!comes_to_pass(client, server))
+                                fail_msg("%s: does not pass", kinds[i].allow);
+                        restrict_b(p, kinds[i].deny);
+                        drain(server);
+                        if (passes(client, server, 300))
+                                fail_msg("%s: passes", kinds[i].deny);
+                }
+        }
+        restrict_b(p, "in icmp - 10.0.1.11");
+        assert_true(comes_to_ping(p->a, "10.0.1.12"));
+        restrict_b(p, "in udp - 10.0.1.11");
+        assert_false(guest_ping(p->a, "10.0.1.12"));
+        restrict_b(p, "out icmp - 10.0.1.11");
+        assert_true(comes_to_ping(p->b, "10.0.1.11"));
+        restrict_b(p, "out udp - 10.0.1.11");
+        assert_false(guest_ping(p->b, "10.0.1.11"));
+}
+
 /* How often the word occurs in what nftables has of the node. */
 static int in_table(const char *word)
 {
@@ -812,6 +887,7 @@ int main(int argc, char **argv)
             PAIR(rules_for_what_the_vm_begins),
             PAIR(restricted_guests_still_get_an_address),
             PAIR(rules_change_under_traffic),
+            PAIR(each_kind_of_rule_changes_under_traffic),
             PAIR(drops_are_counted_by_port),
             PAIR(a_table_that_was_removed_is_put_back_whole),
             PAIR(what_an_earlier_process_made_is_changed_and_removed),

@@ -21,7 +21,7 @@ set(CPACK_DEBIAN_SERVER_PACKAGE_NAME alkaid-server)
 set(CPACK_COMPONENT_SERVER_DESCRIPTION "API server of Alkaid, declarative NIC hotplug for virtual machines
  The Kubernetes-style API in which VMs, their NICs, VPCs and subnets are
  declared; its store is a SQLite database.")
-set(CPACK_DEBIAN_SERVER_PACKAGE_DEPENDS "alkaid-cli (= ${PROJECT_VERSION}), adduser")
+set(CPACK_DEBIAN_SERVER_PACKAGE_DEPENDS "alkaid-cli (= ${PROJECT_VERSION}), systemd | systemd-standalone-sysusers")
 
 set(CPACK_DEBIAN_NODE_PACKAGE_NAME alkaid-node)
 set(CPACK_COMPONENT_NODE_DESCRIPTION "services of an Alkaid node, declarative NIC hotplug for virtual machines
@@ -37,7 +37,6 @@ set(CPACK_COMPONENT_CLI_DESCRIPTION "tools of Alkaid, declarative NIC hotplug fo
  records and replays it, attaches NICs and consoles, issues credentials.")
 
 # What Debian wants of each package: copyright, changelog, maintainer scripts, conffiles.
-find_program(ALKAID_GZIP gzip REQUIRED)
 foreach(_package server node cli)
   string(TOUPPER ${_package} _upper)
   set(_dir ${CMAKE_CURRENT_BINARY_DIR}/debian/${_package})

@@ -17,7 +17,7 @@ PACKAGES_run=(
 PACKAGES_guest=(cpio fdisk mtools syslinux syslinux-common xz-utils zstd)
 PACKAGES_demo=('busybox|busybox-static')
 PACKAGES_test=('busybox|busybox-static' bats bats-assert bats-support expect socat jq iputils-ping
-  nftables prometheus python3-kubernetes python3-zmq python3-msgpack ovn-central ovn-host openvswitch-switch
+  nftables prometheus lintian mkdocs python3-kubernetes python3-zmq python3-msgpack ovn-central ovn-host openvswitch-switch
   systemd-journal-remote)
 PACKAGES_bench=(python3 python3-libvirt python3-yaml)
 PACKAGES_fuzz=(clang 'libclang-rt-dev|libclang-rt-14-dev')

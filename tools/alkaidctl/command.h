@@ -30,6 +30,9 @@ int ctl_cert_main(int argc, char **argv);
 int ctl_token_main(int argc, char **argv);
 int ctl_keys_main(int argc, char **argv);
 int ctl_trace_main(int argc, char **argv);
+int ctl_doctor_main(int argc, char **argv);
+int ctl_backup_main(int argc, char **argv);
+int ctl_restore_main(int argc, char **argv);
 
 /* "alkaidctl: COMMAND: …" on standard error; returns `code`. */
 int ctl_fail(int code, const char *command, const char *format, ...)

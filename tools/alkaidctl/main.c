@@ -17,6 +17,9 @@ static const struct ctl_command commands[] = {
     {"nic", "list, attach and detach the NICs of a VM pod", ctl_nic_main},
     {"cert", "issue, renew and revoke client certificates", ctl_cert_main},
     {"token", "issue bearer tokens", ctl_token_main},
+    {"doctor", "look whether this host and its services are in order", ctl_doctor_main},
+    {"backup", "write the apiserver's store to a file, while it runs", ctl_backup_main},
+    {"restore", "put a backup in the place of the store", ctl_restore_main},
     {"keys", "certificates of a bus over tcp", ctl_keys_main},
 };
 

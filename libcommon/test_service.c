@@ -76,7 +76,7 @@ static int start(void **state)
         struct world *w = calloc(1, sizeof(*w));
 
         assert_non_null(w);
-        (void)strcpy(w->dir, "/tmp/alkaid-service-XXXXXX");
+        (void)snprintf(w->dir, sizeof(w->dir), "/tmp/alkaid-service-XXXXXX");
         assert_non_null(mkdtemp(w->dir));
         (void)snprintf(w->file, sizeof(w->file), "%s/test.yaml", w->dir);
         (void)snprintf(w->socket_path, sizeof(w->socket_path), "%s/notify", w->dir);
@@ -180,7 +180,9 @@ static void note(void *arg, const char *key)
 {
         char *text = arg;
 
-        (void)strcat(strcat(text, key), " ");
+        size_t used = strlen(text);
+
+        (void)snprintf(text + used, 256 - used, "%s ", key);
 }
 
 static void test_differences_are_named(void **state)

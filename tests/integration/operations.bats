@@ -190,6 +190,26 @@ answers() { socat -u OPEN:/dev/null "UNIX-CONNECT:$1" 2>/dev/null; }
   done
 }
 
+@test "support bundle: tells versions, configuration, pods and doctor; a planted secret is not in it" {
+  local dir=$BATS_TEST_TMPDIR secret='hunter2-planted'
+  mkdir "$dir/etc"
+  echo 'logLevel: info' >"$dir/etc/watcher.yaml"
+  echo "token: $secret" >"$dir/etc/node.kubeconfig"
+  pod_yaml secretive eth0 | sed "s/^    name: vm/&\n    userData: '$secret'\n    cloudInitUserDataScript: '$secret'/" |
+    kubectl apply -f -
+  [[ $(kubectl get pod secretive -o yaml) == *"$secret"* ]]
+  "$BIN/alkaidctl" support-bundle --bus-dir "$BATS_FILE_TMPDIR/bus" --config-dir "$dir/etc" "$dir/bundle.tar.gz"
+  [[ $(stat -c %a "$dir/bundle.tar.gz") == 600 ]]
+  tar -xzf "$dir/bundle.tar.gz" -C "$dir"
+  run grep -r "$secret" "$dir/alkaid-support"
+  assert_output ''
+  grep -q 'logLevel: info' "$dir/alkaid-support/configuration.txt"
+  grep -q '^alkaidctl ' "$dir/alkaid-support/versions.txt"
+  grep -q 'certificates' "$dir/alkaid-support/doctor.txt"
+  grep -q '"name":"secretive"' "$dir/alkaid-support/pods.json"
+  grep -qF '"userData":"[removed]"' "$dir/alkaid-support/pods.json"
+}
+
 @test "backup: of a running server; a restore brings it back, wants the server stopped and refuses what is no backup" {
   local state=$BATS_FILE_TMPDIR/state file=$BATS_TEST_TMPDIR/backup.db
   pod_yaml kept eth0 | kubectl apply -f -

@@ -31,6 +31,7 @@ int ctl_token_main(int argc, char **argv);
 int ctl_keys_main(int argc, char **argv);
 int ctl_trace_main(int argc, char **argv);
 int ctl_doctor_main(int argc, char **argv);
+int ctl_bundle_main(int argc, char **argv);
 int ctl_backup_main(int argc, char **argv);
 int ctl_restore_main(int argc, char **argv);
 

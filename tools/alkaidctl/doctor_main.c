@@ -125,11 +125,12 @@ static void check_programs(const struct config *c, struct finding *f)
 {
         static const char *const names[] = {"qemu-system-x86_64", "qemu-img", "dnsmasq"};
         char missing[200] = "";
+        size_t used = 0;
 
         (void)c;
         for (size_t i = 0; i < AK_ARRAY_SIZE(names); i++)
                 if (!find_program(names[i]))
-                        (void)strcat(strcat(missing, " "), names[i]);
+                        used += (size_t)snprintf(missing + used, sizeof(missing) - used, " %s", names[i]);
         SAY(f, "%s%s", missing[0] ? "not found:" : "qemu, qemu-img, dnsmasq are there", missing);
         if (missing[0])
                 problem(f, FAIL, "apt install qemu-system-x86 qemu-utils dnsmasq-base");

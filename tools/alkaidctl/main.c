@@ -18,6 +18,7 @@ static const struct ctl_command commands[] = {
     {"cert", "issue, renew and revoke client certificates", ctl_cert_main},
     {"token", "issue bearer tokens", ctl_token_main},
     {"doctor", "look whether this host and its services are in order", ctl_doctor_main},
+    {"support-bundle", "gather what helps to understand a fault, without secrets", ctl_bundle_main},
     {"backup", "write the apiserver's store to a file, while it runs", ctl_backup_main},
     {"restore", "put a backup in the place of the store", ctl_restore_main},
     {"keys", "certificates of a bus over tcp", ctl_keys_main},
@@ -29,7 +30,7 @@ static void usage(FILE *out)
                     "Looks into an Alkaid node: its bus, its services' decisions, its VMs.\n\nCommands:\n",
                     out);
         for (size_t i = 0; i < AK_ARRAY_SIZE(commands); i++)
-                (void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+                (void)fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
         (void)fputs("\n`alkaidctl COMMAND --help` tells the options of a command.\n"
                     "As kubectl-nic it is the plugin behind `kubectl nic`.\n\n"
                     "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 replay differs, 4 unreachable.\n",

@@ -81,8 +81,28 @@ may_install() {
   ((EUID == 0)) || die "not installed: $* (run this as root, or install them: apt-get install ...)"
 }
 
+# Daemons of packages that only tests want are not started on this host when they are installed: tests run their own.
+# A policy that is there already stays what it is.
+TEST_DAEMONS='prometheus*|ovn-*|openvswitch-*|ovs-*|ovsdb-*'
+POLICY=/usr/sbin/policy-rc.d
+policy_begin() {
+  [[ ! -e $POLICY && ! -L $POLICY ]] || return 0
+  # shellcheck disable=SC2016 # that script's $1
+  printf '#!/bin/sh\ncase "$1" in %s) exit 101 ;; esac\n' "$TEST_DAEMONS" >"$POLICY.alkaid"
+  chmod 0755 "$POLICY.alkaid"
+  mv -n "$POLICY.alkaid" "$POLICY"
+}
+policy_end() {
+  [[ ! -f $POLICY ]] || ! grep -qF "$TEST_DAEMONS" "$POLICY" || rm -f "$POLICY"
+}
+
 # Daemons that a package brings (libvirtd) are not started where a policy forbids it; see need_libvirt.
-apt_install() {
+apt_install() (
+  trap policy_end EXIT
+  policy_begin
+  apt_get_install "$@"
+)
+apt_get_install() {
   local title=$1
   shift
   step "$title" env DEBIAN_FRONTEND=noninteractive \

@@ -14,6 +14,8 @@
 #include "libcommon/netaddr.h"
 #include "services/watcher/core_internal.h"
 
+#define DEFAULT_GRACE_MS 30000 /* as the API has it */
+
 struct reader {
         char *error; /* AK_SCHEMA_ERROR_SIZE; the first complaint stays */
         int rc;
@@ -187,6 +189,13 @@ static bool trace_valid(const char *trace)
                trace[35] == '-' && trace[52] == '-';
 }
 
+/* An hour is the most that the wire knows. */
+static uint64_t read_grace(struct reader *r, const json_t *object, const char *key)
+{
+        uint64_t seconds = read_number(r, object, key, INT32_MAX);
+        return 1000 * (seconds > 3600 ? 3600 : seconds);
+}
+
 static void read_meta(struct reader *r, const json_t *json, struct watcher_pod *pod)
 {
         const json_t *meta = json_object_get(json, "metadata");
@@ -198,10 +207,7 @@ static void read_meta(struct reader *r, const json_t *json, struct watcher_pod *
         pod->resource_version = ak_kube_resource_version(json);
         pod->generation = read_number(r, meta, "generation", INT64_MAX);
         pod->deleting = json_is_string(json_object_get(meta, "deletionTimestamp"));
-        /* An hour is the most that the wire knows. */
-        pod->grace_ms = 1000 * read_number(r, meta, "deletionGracePeriodSeconds", INT32_MAX);
-        if (pod->grace_ms > 3600000)
-                pod->grace_ms = 3600000;
+        pod->grace_ms = read_grace(r, meta, "deletionGracePeriodSeconds");
         if (trace_valid(trace))
                 W_COPY(pod->trace, trace);
         if (!pod->uid[0] || !pod->name[0])
@@ -213,6 +219,9 @@ static void read_pod(struct reader *r, const json_t *json, uint64_t nic_slots, s
         const json_t *spec = json_object_get(json, "spec"), *nic;
         size_t i;
         read_meta(r, json, pod);
+        pod->shutdown_grace_ms = json_object_get(spec, "terminationGracePeriodSeconds")
+                                     ? read_grace(r, spec, "terminationGracePeriodSeconds")
+                                     : DEFAULT_GRACE_MS;
         pod->restart = restart_of(json_string_value(json_object_get(spec, "restartPolicy")));
         json_array_foreach(json_object_get(spec, "nics"), i, nic)
         {

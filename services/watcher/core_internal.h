@@ -38,7 +38,8 @@ struct watcher_pod_nic {
 /* A Pod of the API, as far as a wish needs it. */
 struct watcher_pod {
         char uid[AK_LEN_UID + 1], name_space[AK_LEN_NAME + 1], name[AK_LEN_NAME + 1];
-        uint64_t resource_version, generation, grace_ms;
+        uint64_t resource_version, generation;
+        uint64_t grace_ms, shutdown_grace_ms; /* of the deletion; where it is to be shut down and stays */
         bool deleting;
         enum watcher_restart restart;
         char trace[56];

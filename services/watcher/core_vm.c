@@ -195,6 +195,17 @@ static void fill_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff
                 list_boot_ports(vm, diff);
 }
 
+static uint64_t grace_of(const struct watcher_vm *vm, enum ak_vm_wanted wanted)
+{
+        if (wanted == AK_VM_WANTED_SHUTDOWN)
+                return vm->spec->shutdown_grace_ms;
+        if (wanted != AK_VM_WANTED_ABSENT)
+                return 0;
+        if (watcher_vm_is_absent(vm)) /* already gone: no reason to ask in another way */
+                return vm->wish->vm_diff.grace_ms;
+        return vm->pod ? vm->spec->grace_ms : 0;
+}
+
 /* The wish as it should be, with the key of the one before. */
 static struct ak_message *wish_new(const struct watcher_vm *vm, enum ak_vm_wanted wanted)
 {
@@ -209,10 +220,7 @@ static struct ak_message *wish_new(const struct watcher_vm *vm, enum ak_vm_wante
         struct ak_vm_diff *diff = &m->vm_diff;
         if (wanted != AK_VM_WANTED_ABSENT)
                 fill_boot_ports(vm, diff);
-        else if (watcher_vm_is_absent(vm)) /* already gone: no reason to ask in another way */
-                diff->grace_ms = last->grace_ms;
-        else
-                diff->grace_ms = vm->pod ? vm->spec->grace_ms : 0;
+        diff->grace_ms = grace_of(vm, wanted);
         diff->wanted = wanted;
         W_COPY(diff->pod_uid, vm->uid);
         W_COPY(diff->pod_namespace, vm->name_space);

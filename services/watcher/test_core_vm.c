@@ -252,6 +252,10 @@ static void power_spec(void **state)
         world_pod_set(&w, UID_A, "spec/virtualMachine/powerSpec", json_string("Shutdown"));
         world_tell_all(&w);
         assert_int_equal(world_vm_wish(&w, UID_A)->wanted, AK_VM_WANTED_SHUTDOWN);
+        assert_int_equal(world_vm_wish(&w, UID_A)->grace_ms, 30000);
+        world_pod_set(&w, UID_A, "spec/terminationGracePeriodSeconds", json_integer(7));
+        world_tell_all(&w);
+        assert_int_equal(world_vm_wish(&w, UID_A)->grace_ms, 7000);
         world_vm(&w, UID_A, AK_VM_PHASE_SHUTOFF);
         world_advance(&w, 60 * SEC);
         assert_int_equal(world_vm_wish(&w, UID_A)->wanted, AK_VM_WANTED_SHUTDOWN);

@@ -105,7 +105,7 @@ struct fleet {
         struct client clients[CLIENTS];
         struct light_watcher *watchers;
         struct samples answered, delivered, listed;
-        size_t lists_done, finished, failures, under_way;
+        size_t lists_done, finished, failures;
         unsigned int next_item, last_item;
         uint64_t end_us;
         bool (*next)(struct client *c);
@@ -128,7 +128,9 @@ static int by_value(const void *a, const void *b)
 
 static double ms_at(const struct samples *s, size_t percent)
 {
-        return s->count ? (double)s->items[(s->count - 1) * percent / 100] / 1000 : 0;
+        size_t at = s->count ? (s->count - 1) * percent / 100 : 0;
+
+        return s->count ? (double)s->items[at] / 1000 : 0;
 }
 
 static void say(const struct fleet *f, const char *what, const char *unit, double value)
@@ -322,9 +324,13 @@ static void open_clients(struct fleet *f)
 
 static void saw_mark(struct fleet *f, const char *mark)
 {
-        unsigned int index = 0, turn = 0;
+        char *end = NULL;
+        unsigned long index = strtoul(mark + strlen(MARK), &end, 10), turn;
 
-        if (sscanf(mark, MARK "%u-%u-", &index, &turn) != 2 || index >= CLIENTS)
+        if (*end != '-' || index >= CLIENTS)
+                return;
+        turn = strtoul(end + 1, &end, 10);
+        if (*end != '-') /* cut off here; the next block has it whole */
                 return;
         struct client *c = &f->clients[index];
 

@@ -33,6 +33,7 @@
 #define ACCESS_MASTERS       "system:masters"
 #define ACCESS_NODES         "system:nodes"
 #define ACCESS_NODE_PREFIX   "system:node:"
+#define ACCESS_BOOTSTRAP     "system:bootstrappers" /* may join as a node, and nothing else */
 #define ACCESS_MONITORING    "system:monitoring"    /* may read /metrics */
 #define ACCESS_AUTHENTICATED "system:authenticated" /* everybody who is known is in it */
 #define ACCESS_MAX_GROUPS    16

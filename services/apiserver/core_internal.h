@@ -254,8 +254,9 @@ void api_handle_binding(struct api_txn *t, const struct api_request *r);
 
 /* ---- nodes (core_nodes.c, core_schedule.c) ---- */
 
-#define API_NODE_SILENT "NodeStatusUnknown" /* reason of conditions that the server sets for a silent node   \
-                                             */
+#define API_NODE_SILENT                                                                                      \
+        "NodeStatusUnknown" /* reason of conditions that the server sets for a silent node                   \
+                             */
 /* A condition by its type; borrowed, NULL when none. */
 const json_t *api_condition(const json_t *object, const char *type);
 /* After the load: every node has its whole grace. */

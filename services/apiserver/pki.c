@@ -2,6 +2,7 @@
 #include "services/apiserver/pki.h"
 
 #include <errno.h>
+#include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -35,6 +36,7 @@ struct leaf {
         const char *const *names;         /* NULL = no subject alternative names */
         const char *const *organizations; /* further ones, NULL = none */
         unsigned int days;                /* 0 = LEAF_DAYS */
+        gnutls_pubkey_t public_key;       /* of somebody who keeps the private one; NULL = made here */
 };
 
 static int tls_error(char error[PKI_ERROR_SIZE], int rc, const char *doing, const char *what)
@@ -139,7 +141,8 @@ static int fill(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const struct l
         if (rc >= 0)
                 rc = set_name(crt, GNUTLS_OID_X520_COMMON_NAME, leaf->common_name);
         if (rc >= 0)
-                rc = gnutls_x509_crt_set_key(crt, key);
+                rc = leaf->public_key ? gnutls_x509_crt_set_pubkey(crt, leaf->public_key)
+                                      : gnutls_x509_crt_set_key(crt, key);
         if (rc >= 0)
                 rc = gnutls_x509_crt_set_basic_constraints(crt, ca ? 0 : 1, ca ? -1 : 0);
         if (rc >= 0)
@@ -483,8 +486,8 @@ static char *base64(const char *text)
         return gnutls_base64_encode2(&in, &out) < 0 ? NULL : datum_to_text(&out);
 }
 
-static int make_kubeconfig(const char *ca, const char *user, const char *url, const char *cert,
-                           const char *key, char **out)
+int pki_kubeconfig(const char *ca, const char *user, const char *url, const char *cert, const char *key,
+                   char **out)
 {
         AK_AUTOFREE char *ca64 = base64(ca);
         AK_AUTOFREE char *cert64 = base64(cert);
@@ -522,7 +525,7 @@ static int write_kubeconfig(const struct pki *pki, const char *file, const char 
                             const char *cert, const char *key, char error[PKI_ERROR_SIZE])
 {
         AK_AUTOFREE char *text = NULL;
-        int rc = make_kubeconfig(pki->ca_cert, user, url, cert, key, &text);
+        int rc = pki_kubeconfig(pki->ca_cert, user, url, cert, key, &text);
 
         return rc < 0 ? rc : pki_write_file(pki->dir, file, text, error);
 }
@@ -593,7 +596,7 @@ static int issue(const struct ca *ca, const char *ca_text, const struct pki_subj
                 return tls_error(error, rc, "make a certificate for", subject->user);
         rc = pair_to_text(subject->user, crt, key, &crt_text, &key_text, error);
         if (rc == 0)
-                rc = make_kubeconfig(ca_text, subject->user, url, crt_text, key_text, out);
+                rc = pki_kubeconfig(ca_text, subject->user, url, crt_text, key_text, out);
         if (key_text)
                 gnutls_memset(key_text, 0, strlen(key_text));
         return rc;
@@ -621,6 +624,150 @@ int pki_issue(const char *dir, const struct pki_subject *subject, const char *ur
                 gnutls_x509_crt_deinit(ca.crt);
         if (ca.key)
                 gnutls_x509_privkey_deinit(ca.key);
+        return rc;
+}
+
+/* ---- nodes that join ---- */
+
+#define NODE_PREFIX "system:node:"
+
+AK_DEFINE_CLEANUP(gnutls_x509_crq_t, gnutls_x509_crq_deinit)
+AK_DEFINE_CLEANUP(gnutls_pubkey_t, gnutls_pubkey_deinit)
+#define OWN_CRQ AK_CLEANUP(gnutls_x509_crq_deinitp) gnutls_x509_crq_t
+#define OWN_PUB AK_CLEANUP(gnutls_pubkey_deinitp) gnutls_pubkey_t
+
+static int make_request(const char *user, gnutls_x509_privkey_t key, gnutls_datum_t *out)
+{
+        OWN_CRQ crq = NULL;
+        int rc = gnutls_x509_crq_init(&crq);
+
+        if (rc >= 0)
+                rc = gnutls_x509_crq_set_version(crq, 1);
+        if (rc >= 0)
+                rc = gnutls_x509_crq_set_dn_by_oid(crq, GNUTLS_OID_X520_COMMON_NAME, 0, user,
+                                                   (unsigned int)strlen(user));
+        if (rc >= 0)
+                rc = gnutls_x509_crq_set_key(crq, key);
+        if (rc >= 0)
+                rc = gnutls_x509_crq_sign2(crq, key, GNUTLS_DIG_SHA256, 0);
+        return rc < 0 ? rc : gnutls_x509_crq_export2(crq, GNUTLS_X509_FMT_PEM, out);
+}
+
+int pki_request_node(const char *name, char **key_pem, char **request_pem, char error[PKI_ERROR_SIZE])
+{
+        char user[sizeof(NODE_PREFIX) + PKI_NODE_NAME_SIZE];
+        gnutls_datum_t request = {0}, key_text = {0};
+        OWN_KEY key = NULL;
+        int rc = new_key(&key);
+
+        (void)snprintf(user, sizeof(user), NODE_PREFIX "%.253s", name);
+        if (rc >= 0)
+                rc = make_request(user, key, &request);
+        if (rc >= 0)
+                rc = gnutls_x509_privkey_export2_pkcs8(key, GNUTLS_X509_FMT_PEM, NULL, GNUTLS_PKCS_PLAIN,
+                                                       &key_text);
+        if (rc < 0) {
+                gnutls_free(request.data);
+                return tls_error(error, rc, "make a certificate request for", name);
+        }
+        *key_pem = datum_to_text(&key_text);
+        *request_pem = datum_to_text(&request);
+        return *key_pem && *request_pem ? 0 : -ENOMEM;
+}
+
+static int refuse_request(char error[PKI_ERROR_SIZE], const char *why)
+{
+        (void)snprintf(error, PKI_ERROR_SIZE, "the certificate request %s", why);
+        return -EINVAL;
+}
+
+static bool is_strong(gnutls_pubkey_t key)
+{
+        unsigned int bits = 0;
+        int algorithm = gnutls_pubkey_get_pk_algorithm(key, &bits);
+
+        return algorithm >= 0 &&
+               gnutls_pk_bits_to_sec_param((gnutls_pk_algorithm_t)algorithm, bits) >= GNUTLS_SEC_PARAM_MEDIUM;
+}
+
+static int read_request(const char *pem, gnutls_pubkey_t *out, char name[PKI_NODE_NAME_SIZE],
+                        char error[PKI_ERROR_SIZE])
+{
+        gnutls_datum_t text = text_to_datum(pem);
+        char user[sizeof(NODE_PREFIX) + PKI_NODE_NAME_SIZE] = "";
+        size_t size = sizeof(user) - 1, prefix = strlen(NODE_PREFIX);
+        OWN_CRQ crq = NULL;
+        OWN_PUB key = NULL;
+
+        if (gnutls_x509_crq_init(&crq) < 0 || gnutls_pubkey_init(&key) < 0)
+                return -ENOMEM;
+        if (gnutls_x509_crq_import(crq, &text, GNUTLS_X509_FMT_PEM) < 0)
+                return refuse_request(error, "is none in PEM");
+        if (gnutls_x509_crq_verify(crq, 0) < 0 || gnutls_pubkey_import_x509_crq(key, crq, 0) < 0)
+                return refuse_request(error, "is not signed with its own key");
+        if (!is_strong(key))
+                return refuse_request(error, "has a weak key");
+        if (gnutls_x509_crq_get_dn_by_oid(crq, GNUTLS_OID_X520_COMMON_NAME, 0, 0, user, &size) < 0 ||
+            strncmp(user, NODE_PREFIX, prefix) != 0 || !ak_dns1123_subdomain_valid(user + prefix))
+                return refuse_request(error, "must be for the name (CN) " NODE_PREFIX
+                                             "NODE, with a DNS name in lower case for NODE");
+        (void)snprintf(name, PKI_NODE_NAME_SIZE, "%s", user + prefix);
+        *out = AK_STEAL(key);
+        return 0;
+}
+
+int pki_requested_node(const char *request_pem, char name[PKI_NODE_NAME_SIZE], char error[PKI_ERROR_SIZE])
+{
+        OWN_PUB key = NULL;
+
+        return read_request(request_pem, &key, name, error);
+}
+
+static int sign(const struct ca *ca, const struct leaf *leaf, time_t now, char **out)
+{
+        gnutls_datum_t text = {0};
+        OWN_CRT crt = NULL;
+        int rc = gnutls_x509_crt_init(&crt);
+
+        if (rc >= 0)
+                rc = fill(crt, NULL, leaf, ca, now);
+        if (rc >= 0)
+                rc = gnutls_x509_crt_sign2(crt, ca->crt, ca->key, GNUTLS_DIG_SHA256, 0);
+        if (rc >= 0)
+                rc = gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &text);
+        if (rc < 0)
+                return rc;
+        *out = datum_to_text(&text);
+        return *out ? 0 : GNUTLS_E_MEMORY_ERROR;
+}
+
+int pki_sign_node(const char *dir, const char *request_pem, time_t now, char **crt_pem, char **ca_pem,
+                  char error[PKI_ERROR_SIZE])
+{
+        char name[PKI_NODE_NAME_SIZE], user[sizeof(NODE_PREFIX) + PKI_NODE_NAME_SIZE];
+        AK_AUTOFREE char *ca_text = NULL;
+        struct ca ca = {0};
+        OWN_PUB key = NULL;
+        int rc = read_request(request_pem, &key, name, error);
+
+        if (rc < 0)
+                return rc;
+        (void)snprintf(user, sizeof(user), NODE_PREFIX "%s", name);
+        const struct leaf leaf = {.common_name = user,
+                                  .organization = "system:nodes",
+                                  .purpose = GNUTLS_KP_TLS_WWW_CLIENT,
+                                  .public_key = key};
+        rc = open_ca(dir, now, &ca, &ca_text, error);
+        if (rc == 0) {
+                rc = sign(&ca, &leaf, now, crt_pem);
+                rc = rc < 0 ? tls_error(error, rc, "sign a certificate for", name) : 0;
+        }
+        if (ca.crt)
+                gnutls_x509_crt_deinit(ca.crt);
+        if (ca.key)
+                gnutls_x509_privkey_deinit(ca.key);
+        if (rc == 0)
+                *ca_pem = AK_STEAL(ca_text);
         return rc;
 }
 

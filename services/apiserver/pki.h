@@ -60,6 +60,20 @@ bool pki_name_valid(const char *name);
  */
 int pki_issue(const char *dir, const struct pki_subject *subject, const char *url, time_t now, char **out,
               char error[PKI_ERROR_SIZE]);
+/*
+ * A node that joins: it makes its key and a request (PEM) for a certificate of system:node:NAME, the server
+ * reads the name out of the request, and signs. What else the request may ask for counts for nothing.
+ */
+#define PKI_NODE_NAME_SIZE 254
+int pki_request_node(const char *name, char **key_pem, char **request_pem, char error[PKI_ERROR_SIZE]);
+/* -EINVAL: no request of such a name, not signed with its own key, or a weak key; error says which. */
+int pki_requested_node(const char *request_pem, char name[PKI_NODE_NAME_SIZE], char error[PKI_ERROR_SIZE]);
+/* The certificate for the request, and the CA's; malloc'd. As pki_requested_node(), -ENOENT, … */
+int pki_sign_node(const char *dir, const char *request_pem, time_t now, char **crt_pem, char **ca_pem,
+                  char error[PKI_ERROR_SIZE]);
+/* A kubeconfig of these parts (PEM); malloc'd. -ENOMEM. */
+int pki_kubeconfig(const char *ca, const char *user, const char *url, const char *cert, const char *key,
+                   char **out);
 /* CN and O's of a certificate (PEM); malloc'd. `groups` has room for PKI_MAX_GROUPS and the NULL after them.
  */
 #define PKI_MAX_GROUPS 16

@@ -10,6 +10,7 @@ const struct review reviews[] = {
      "selfsubjectaccessreview"},
     {REVIEW_RULES, "authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews",
      "selfsubjectrulesreview"},
+    {REVIEW_JOIN, "node.alkaid.io", "v1", "NodeJoin", "nodejoins", "nodejoin"},
 };
 const size_t review_count = sizeof(reviews) / sizeof(reviews[0]);
 

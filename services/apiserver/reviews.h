@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Questions about oneself that are asked by a POST and stored nowhere: what discovery, routing and answers
- * share. */
+/* Questions about oneself that are asked by a POST and stored nowhere, and the wish of a machine to be a
+ * node: what discovery, routing and answers share. */
 #pragma once
 
 #include <stddef.h>
 
-enum review_type { REVIEW_ACCESS, REVIEW_RULES, REVIEW_SUBJECT };
+enum review_type { REVIEW_ACCESS, REVIEW_RULES, REVIEW_SUBJECT, REVIEW_JOIN };
 
 struct review {
         enum review_type type;

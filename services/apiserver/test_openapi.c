@@ -67,7 +67,10 @@ static void test_plain_discovery(void **state AK_UNUSED)
             "v1\",\"version\":\"v1\"}},"
             "{\"name\":\"authorization.k8s.io\",\"versions\":[{\"groupVersion\":\"authorization.k8s.io/"
             "v1\",\"version\":\"v1\"}],\"preferredVersion\":{\"groupVersion\":\"authorization.k8s.io/"
-            "v1\",\"version\":\"v1\"}}]}");
+            "v1\",\"version\":\"v1\"}},"
+            "{\"name\":\"node.alkaid.io\",\"versions\":[{\"groupVersion\":\"node.alkaid.io/v1\","
+            "\"version\":\"v1\"}],\"preferredVersion\":{\"groupVersion\":\"node.alkaid.io/v1\","
+            "\"version\":\"v1\"}}]}");
         assert_string_equal(json_string_value(at(group, "kind", NULL)), "APIGroup");
         assert_null(api_discovery_group("apps"));
         assert_null(api_discovery_group(""));

@@ -188,6 +188,40 @@ static void test_directory(void **state)
         assert_true(pki_make_dir(path, error) < 0);
 }
 
+/* A node's request is signed for the name in it, as a node and as nothing else, with its own key. */
+static void test_join(void **state)
+{
+        char error[PKI_ERROR_SIZE] = "", name[PKI_NODE_NAME_SIZE], *groups[PKI_MAX_GROUPS + 1] = {NULL};
+        struct fixture *f = *state;
+        AK_AUTOFREE char *key = NULL;
+        AK_AUTOFREE char *request = NULL;
+        AK_AUTOFREE char *crt = NULL;
+        AK_AUTOFREE char *ca = NULL;
+        AK_AUTOFREE char *user = NULL;
+        char *middle;
+
+        assert_int_equal(pki_request_node("node-7", &key, &request, error), 0);
+        assert_non_null(strstr(key, "PRIVATE KEY"));
+        assert_int_equal(pki_requested_node(request, name, error), 0);
+        assert_string_equal(name, "node-7");
+        assert_int_equal(pki_sign_node(f->dir, request, f->now, &crt, &ca, error), -ENOENT);
+        assert_null(crt);
+        assert_int_equal(load_at(f, names, "n", f->now), 0);
+        assert_int_equal(pki_sign_node(f->dir, request, f->now, &crt, &ca, error), 0);
+        assert_string_equal(ca, f->pki.ca_cert);
+        assert_int_equal(pki_subject_of(crt, &user, groups), 0);
+        assert_string_equal(user, "system:node:node-7");
+        assert_string_equal(groups[0], "system:nodes");
+        assert_null(groups[1]);
+        free(groups[0]);
+        assert_int_equal(pki_requested_node("nonsense", name, error), -EINVAL);
+        assert_non_null(strstr(error, "none in PEM"));
+        /* Some bits of it are another's. */
+        middle = request + strlen(request) / 2;
+        *middle = *middle == 'A' ? 'B' : 'A';
+        assert_int_equal(pki_requested_node(request, name, error), -EINVAL);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -196,6 +230,7 @@ int main(void)
             cmocka_unit_test_setup_teardown(test_half_written, setup, teardown),
             cmocka_unit_test_setup_teardown(test_ca_faults, setup, teardown),
             cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_join, setup, teardown),
         };
 
         return cmocka_run_group_tests_name("apiserver_pki", tests, NULL, NULL);

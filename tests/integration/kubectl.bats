@@ -62,7 +62,7 @@ check_resources() {
   assert_line --regexp '^pods +po +v1 +true +Pod'
   assert_line --regexp '^vpcs .*vpc.alkaid.io/v1 +true +VPC'
   run -0 "$kubectl" api-versions
-  assert_output $'authentication.k8s.io/v1\nauthorization.k8s.io/v1\ncoordination.k8s.io/v1\nv1\nvpc.alkaid.io/v1'
+  assert_output $'authentication.k8s.io/v1\nauthorization.k8s.io/v1\ncoordination.k8s.io/v1\nnode.alkaid.io/v1\nv1\nvpc.alkaid.io/v1'
 }
 @test "api-resources lists every kind" { each_kubectl check_resources; }
 

@@ -130,3 +130,56 @@ renewed_since() { [[ $(renewal) != "$1" ]]; }
   run -0 kubectl get node fake -o 'jsonpath={.spec.unschedulable}'
   assert_output true
 }
+
+ready_joined() { kubectl get node second -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' | grep -q .; }
+
+@test "node join: a token, a key of its own, a certificate, a configuration; a watcher that registers with them" {
+  local token directory=$BATS_TEST_TMPDIR
+  token=$("$BIN/alkaidctl" node token --pki-dir "$NODE/pki")
+  run -0 "$BIN/alkaidctl" node join - --node-name second --out "$directory/second.kubeconfig" \
+    --watcher-config "$directory/watcher.yaml" <<<"$token"
+  assert_output --partial 'joined as second'
+  run -0 stat -c %a "$directory/second.kubeconfig"
+  assert_output 600
+  run -0 kubectl --kubeconfig "$directory/second.kubeconfig" auth whoami -o json
+  run -0 jq -r '.status.userInfo | .username, .groups[0]' <<<"$output"
+  assert_output $'system:node:second\nsystem:nodes'
+  mkdir -m 0700 "$directory/bus"
+  "$BIN/alkaid-watcher" --config "$directory/watcher.yaml" --bus-dir "$directory/bus" \
+    >"$directory/watcher.log" 2>&1 3>&- &
+  echo $! >"$directory/pid"
+  wait_until 60 ready_joined
+  kill "$(<"$directory/pid")"
+  # A node that is there keeps its name; one that was removed may join anew.
+  run -1 "$BIN/alkaidctl" node join "$token" --node-name second --out "$directory/again.kubeconfig"
+  assert_output --partial 'node "second" is there already'
+  wait_until 60 gone "$(<"$directory/pid")"
+  run -0 kubectl delete node second
+  run -0 "$BIN/alkaidctl" node join "$token" --node-name second --out "$directory/again.kubeconfig"
+}
+
+@test "node join: what cannot be is refused, and a token is good for nothing else" {
+  local token secret directory=$BATS_TEST_TMPDIR
+  token=$("$BIN/alkaidctl" node token --pki-dir "$NODE/pki")
+  secret=$(base64 -d <<<"$token" | jq -r .token)
+  run -1 kubectl --kubeconfig /dev/null --server "$(kubectl config view --raw -o 'jsonpath={.clusters[0].cluster.server}')" \
+    --certificate-authority "$NODE/pki/ca.crt" --token "$secret" get pods
+  assert_output --partial 'cannot list resource "pods"'
+  run -2 "$BIN/alkaidctl" node join nonsense --out "$directory/k"
+  run -2 "$BIN/alkaidctl" node join "$token" --node-name Not_A_Name --out "$directory/k"
+  run -1 "$BIN/alkaidctl" node join "$(base64 -d <<<"$token" | jq -c '.token = "guessed"' | base64 -w0)" \
+    --node-name third --out "$directory/k"
+  assert_output --partial Unauthorized
+  touch "$directory/there"
+  run -1 "$BIN/alkaidctl" node join "$token" --node-name third --out "$directory/there"
+  assert_output --partial 'is there already'
+  run -0 cat "$directory/there"
+  assert_output ''
+  # Nobody else signs requests, and not every request is signed.
+  run -1 kubectl --kubeconfig "$NODE/pki/node.kubeconfig" create --raw /apis/node.alkaid.io/v1/nodejoins \
+    -f <(printf '{"spec":{"request":"x"}}')
+  assert_output --partial 'node token'
+  run -1 kubectl create --raw /apis/node.alkaid.io/v1/nodejoins -f <(printf '{"spec":{"request":"x"}}')
+  assert_output --partial 'is none in PEM'
+  [[ ! -e $directory/k ]]
+}

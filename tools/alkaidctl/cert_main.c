@@ -19,6 +19,7 @@
 #include "libcommon/kube/kubeconfig.h"
 #include "libcommon/options.h"
 #include "services/apiserver/pki.h"
+#include "tools/alkaidctl/cert.h"
 #include "tools/alkaidctl/command.h"
 
 struct config {
@@ -212,20 +213,28 @@ static int append_line(const char *dir, const char *file, const char *line)
         return CTL_OK;
 }
 
+int ctl_token_new(const char *pki_dir, const char *user, const char *groups, uint64_t days,
+                  char token[CTL_TOKEN_SIZE])
+{
+        char hash[65], end[AK_RFC3339_SIZE], line[1200];
+
+        if (new_token(token, hash) < 0)
+                return ctl_fail(CTL_FAILED, "token", "no random numbers to be had");
+        ak_rfc3339_format(ak_clock_realtime_us() + days * 86400 * 1000000, false, end);
+        (void)snprintf(line, sizeof(line), "%s %s %s %s\n", hash, user, groups, end);
+        return append_line(pki_dir, "tokens", line);
+}
+
 static int run_token(const struct config *config, char **operands)
 {
-        char token[2 * TOKEN_BYTES + 1], hash[65], end[AK_RFC3339_SIZE], groups[480], line[1200];
+        char token[CTL_TOKEN_SIZE], groups[480];
         int code;
 
         (void)operands;
         if (!config->user || !pki_name_valid(config->user) ||
             join_groups(&config->groups, groups, sizeof(groups)) < 0)
                 return ctl_fail(CTL_USAGE, "token", "say --user, and --group, of letters, digits and .:_@-");
-        if (new_token(token, hash) < 0)
-                return ctl_fail(CTL_FAILED, "token", "no random numbers to be had");
-        ak_rfc3339_format(ak_clock_realtime_us() + config->days * 86400 * 1000000, false, end);
-        (void)snprintf(line, sizeof(line), "%s %s %s %s\n", hash, config->user, groups, end);
-        code = append_line(config->pki_dir, "tokens", line);
+        code = ctl_token_new(config->pki_dir, config->user, groups, config->days, token);
         if (code == CTL_OK)
                 (void)printf("%s\n", token);
         return code;

@@ -29,6 +29,7 @@ int ctl_nic_main(int argc, char **argv);
 int ctl_cert_main(int argc, char **argv);
 int ctl_token_main(int argc, char **argv);
 int ctl_keys_main(int argc, char **argv);
+int ctl_node_main(int argc, char **argv);
 int ctl_trace_main(int argc, char **argv);
 int ctl_doctor_main(int argc, char **argv);
 int ctl_bundle_main(int argc, char **argv);

@@ -21,6 +21,7 @@ static const struct ctl_command commands[] = {
     {"support-bundle", "gather what helps to understand a fault, without secrets", ctl_bundle_main},
     {"backup", "write the apiserver's store to a file, while it runs", ctl_backup_main},
     {"restore", "put a backup in the place of the store", ctl_restore_main},
+    {"node", "join this machine as a node", ctl_node_main},
     {"keys", "certificates of a bus over tcp", ctl_keys_main},
 };
 

@@ -11,7 +11,8 @@
 
 #include "services/watcher/core_internal.h"
 
-#define STEADY_US (UINT64_C(60) * 1000 * 1000) /* ready for so long: the next failure is a new one */
+#define STEADY_US     (UINT64_C(60) * 1000 * 1000) /* ready for so long: the next failure is a new one */
+#define REPEAT_CAP_US (UINT64_C(60) * 1000 * 1000)
 
 /* ------------------------------------------------------------------ table */
 
@@ -479,10 +480,24 @@ static void retry(struct watcher_core *core, struct watcher_vm *vm, struct watch
                 watcher_wake_at(vm, nic->retry_us);
 }
 
+/*
+ * After 5 s, then after as long as the wish is old, up to a minute. Each repeat is answered by both services:
+ * at a steady pace a node that has thousands of NICs to make, and is slow at it, would come to do little
+ * else.
+ */
+static uint64_t repeat_due(const struct watcher_core *core, const struct watcher_nic *nic)
+{
+        uint64_t wait_us = nic->published_us - nic->asked_us;
+
+        if (wait_us < core->config.republish_us)
+                wait_us = core->config.republish_us;
+        return nic->published_us + (wait_us < REPEAT_CAP_US ? wait_us : REPEAT_CAP_US);
+}
+
 static void repeat(struct watcher_core *core, struct watcher_vm *vm, struct watcher_nic *nic,
                    const struct watcher_verdict *v)
 {
-        uint64_t generation, attempt, due = nic->published_us + core->config.republish_us;
+        uint64_t generation, attempt, due = repeat_due(core, nic);
         if (v->settled || v->failed)
                 return;
         if (core->now < due) {
@@ -493,7 +508,7 @@ static void repeat(struct watcher_core *core, struct watcher_vm *vm, struct watc
                 try_again(core, vm, nic);
         else
                 publish(core, vm, nic);
-        watcher_wake_at(vm, core->now + core->config.republish_us);
+        watcher_wake_at(vm, repeat_due(core, nic));
 }
 
 /* ------------------------------------------------------------------ state */

@@ -118,9 +118,14 @@ static void an_unanswered_wish_is_repeated(void **state)
         running(false);
         patch_in_eth1();
         size_t publishes = w.publishes;
-        world_advance(&w, 16 * SEC);
+        world_advance(&w, 21 * SEC); /* after 5, 10 and 20 s */
         assert_int_equal(w.publishes, publishes + 3);
         assert_int_equal(world_nic_wish(&w, UID_A, PORT(1))->attempt, 0);
+        /* Less and less often, once a minute in the end. */
+        world_advance(&w, 120 * SEC); /* after 40, 80 and 140 s */
+        assert_int_equal(w.publishes, publishes + 6);
+        world_advance(&w, 600 * SEC);
+        assert_int_equal(w.publishes, publishes + 16);
 }
 
 static void unplug_step_by_step(void **state)

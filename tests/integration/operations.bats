@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# What an operator of an installation relies on: units, packages, alerts with remedies, reloading, certificates.
+# What an operator of an installation relies on: units, packages, configuration, certificates, the site,
+# doctor, support bundle, backup. That each alert has a remedy is tested in telemetry.bats.
 # shellcheck disable=SC2030,SC2031
 bats_require_minimum_version 1.7.0
 load helpers
@@ -96,14 +97,6 @@ left_of() { # prints those of the paths on standard input that are there
     >>"$BATS_TEST_TMPDIR/files"
   run left_of <"$BATS_TEST_TMPDIR/files"
   assert_output ''
-}
-
-@test "alerts: the page about operations has a remedy for each, and for no other" {
-  local rules page
-  rules=$(sed -n 's/^ *- alert: *//p' "$ROOT/deploy/prometheus/alkaid.rules.yml" | sort)
-  page=$(sed -n 's/^### \(Alkaid[A-Za-z]*\)$/\1/p' "$ROOT/docs/operations.md" | sort)
-  [[ $rules ]]
-  assert_equal "$page" "$rules"
 }
 
 @test "configuration: an unknown key and a wrong value are named with line and column, in each service" {

@@ -98,7 +98,6 @@ static void clean(json_t *value) /* as deep as jansson reads */
         const char *name;
         json_t *item;
         void *next;
-        size_t i;
 
         json_object_foreach_safe(value, next, name, item)
         {
@@ -107,7 +106,8 @@ static void clean(json_t *value) /* as deep as jansson reads */
                 else
                         clean(item);
         }
-        json_array_foreach(value, i, item) clean(item);
+        for (size_t i = 0; i < json_array_size(value); i++)
+                clean(json_array_get(value, i));
 }
 
 /* What is no JSON is an error message of the command, and ends the file: it might quote anything. */

@@ -216,10 +216,12 @@ static void check_hypervisor(const struct config *c, struct finding *f)
 /* Its end, or -1 where it cannot be read. */
 static time_t end_of(const char *pem)
 {
-        const gnutls_datum_t data = {.data = (unsigned char *)pem, .size = (unsigned int)strlen(pem)};
+        gnutls_datum_t data;
         gnutls_x509_crt_t crt;
         time_t end = -1;
 
+        data.data = (unsigned char *)pem;
+        data.size = (unsigned int)strlen(pem);
         if (gnutls_x509_crt_init(&crt) < 0)
                 return -1;
         if (gnutls_x509_crt_import(crt, &data, GNUTLS_X509_FMT_PEM) >= 0)

@@ -21,7 +21,7 @@
 #include "services/apiserver/server_internal.h"
 
 #define MAX_ROUNDS   16                           /* of HTTP in one turn, then the loop has its turn */
-#define RENEW_MS     (12 * 60 * 60 * 1000) /* how often certificates are looked at */
+#define RENEW_MS     (12 * 60 * 60 * 1000)        /* how often certificates are looked at */
 #define MAX_TIMER_US (UINT64_C(10) * 1000 * 1000) /* the wall clock may jump under core_due_us */
 
 /* ---- a turn ---- */

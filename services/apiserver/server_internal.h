@@ -41,7 +41,7 @@ struct api_server {
         struct ak_telemetry *telemetry;
         struct api_metrics *metrics;
         size_t consoles; /* sessions open */
-        int timer_id; /* -1 = none */
+        int timer_id;    /* -1 = none */
         uint64_t timer_due_us;
         uint64_t core_due_us; /* real time; 0 = not before the next change */
         bool changed;         /* since the last api_core_tick() */

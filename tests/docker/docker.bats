@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# The containers: compose file, image, and the whole stack in them with one VM. Skipped where no engine runs.
+# The containers: compose files, image, and a cloud of two nodes in them. Skipped where no engine runs.
 
 load ../e2e/load-libraries
 
@@ -8,7 +8,7 @@ PROJECT=alkaid-test
 
 setup_file() {
   ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  export ROOT ALKAID_NODE_NAME=docker-test ALKAID_PORT=16443
+  export ROOT ALKAID_PORT=16443 COMPOSE_HTTP_TIMEOUT=300
 }
 
 compose() {
@@ -32,6 +32,7 @@ need_engine() {
 @test "the compose file is valid" {
   need_compose
   compose config -q
+  compose -f "$ROOT/docker/compose.kvm.yaml" config -q
 }
 
 @test "the image builds" {
@@ -43,36 +44,79 @@ need_engine() {
   assert_success
 }
 
-@test "the stack in containers: a VM pod becomes Running, a NIC is plugged" {
+vm_pod() { # NAME NODE
+  cat <<EOF
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  vpc: demo
+  nodeName: $2
+  nics: [{name: eth0}]
+  virtualMachine: {name: $1, image: images.local/guest.qcow2, resources: {limits: {cpu: "1", memory: 200Mi}}}
+EOF
+}
+
+nic_ready() { # POD NIC
+  "$ROOT/tests/lib/watch-pod" "$1" ".status.nicStatuses[?(@.name==\"$2\")].state" Ready 240
+}
+address() { kubectl get pod "$1" -o "jsonpath={.status.nicStatuses[?(@.name==\"$2\")].ipAddresses[0]}"; }
+node_ready() {
+  [[ $(kubectl --request-timeout 5s get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]]
+}
+wait_until() { # SECONDS COMMAND...
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < deadline)) || { echo "not so in time: $*" >&2 && return 1; }
+    sleep 0.5
+  done
+}
+
+# In the guest of NODE's POD, over its serial console.
+guest() { # NODE POD COMMAND
+  local container
+  container=$(compose ps -q "$1-hypervisor")
+  "$ROOT/tests/lib/guest-run" -t 120 "$3" -- docker exec -i "$container" \
+    alkaidctl console --bus-dir /run/alkaid/bus "$(kubectl get pod "$2" -o 'jsonpath={.metadata.uid}')"
+}
+pings() { guest node1 vm1 "ping -c 1 -W 2 $1" >/dev/null; } # ADDRESS
+
+@test "two nodes in containers: a VM on each, a NIC plugged into each, ping; a node's services killed and back" {
   need_engine
   need_compose
   docker image inspect alkaid >/dev/null 2>&1 || skip 'the image was not built'
-  mkdir -p "$BATS_TEST_TMPDIR/images/www/0.3.5"
-  cp "$ROOT/build/guest/guest.qcow2" "$BATS_TEST_TMPDIR/images/www/0.3.5/cirros-0.3.5-x86_64-disk.img"
-  base=$("$ROOT/tests/lib/image-server" start "$BATS_TEST_TMPDIR/images")
-  export ALKAID_IMAGE_MIRROR=download.cirros-cloud.net=$base
-  compose up -d 3>&- 4>&-
+  export ALKAID_IMAGES=$BATS_TEST_TMPDIR/images
+  mkdir -p "$ALKAID_IMAGES"
+  "$ROOT/tests/guest/build-image" -o "$ROOT/build/guest/guest.qcow2"
+  cp "$ROOT/build/guest/guest.qcow2" "$ALKAID_IMAGES/"
   touch "$BATS_TEST_TMPDIR/started"
+  compose up -d 3>&- 4>&-
   export KUBECONFIG=$BATS_TEST_TMPDIR/kubeconfig
-  for ((i = 0; i < 300; i++)); do
-    if (umask 077 && compose exec -T apiserver cat /var/lib/alkaid/apiserver/pki/admin.kubeconfig >"$KUBECONFIG" 2>/dev/null) &&
-      [[ $(kubectl get node docker-test -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]]; then
-      break
-    fi
-    sleep 0.2
-  done
-  kubectl apply -f "$ROOT/examples/vm-nic-hotplug.yaml"
-  "$ROOT/tests/lib/watch-pod" nginx-vm .status.phase Running 120
-  kubectl patch pod nginx-vm -p "$(cat "$ROOT/examples/patch-nic-hotplug.yaml")"
-  "$ROOT/tests/lib/watch-pod" nginx-vm '.status.nicStatuses[?(@.name=="eth1")].state' Ready 60
-  kubectl delete pod nginx-vm --timeout 60s
+  (umask 077 && compose exec -T apiserver cat /var/lib/alkaid/apiserver/pki/host.kubeconfig >"$KUBECONFIG")
+  wait_until 120 node_ready node1
+  wait_until 120 node_ready node2
+  kubectl create -f <(vm_pod vm1 node1)
+  kubectl create -f <(vm_pod vm2 node2)
+  nic_ready vm1 eth0
+  nic_ready vm2 eth0
+  kubectl patch pod vm1 -p '{"spec":{"nics":[{"name":"eth1"}]}}'
+  kubectl patch pod vm2 -p '{"spec":{"nics":[{"name":"eth1"}]}}'
+  nic_ready vm1 eth1
+  nic_ready vm2 eth1
+  wait_until 120 pings "$(address vm2 eth1)"
+  # Its services, not its VMs.
+  docker kill "$(compose ps -q node2-network)" "$(compose ps -q node2-hypervisor)" "$(compose ps -q node2-watcher)"
+  compose up -d 3>&- 4>&-
+  kubectl patch pod vm2 -p '{"spec":{"nics":[{"name":"eth2"}]}}'
+  nic_ready vm2 eth2
+  wait_until 120 pings "$(address vm2 eth0)"
+  kubectl delete pod vm1 vm2 --timeout 120s
 }
 
 teardown() {
   if [[ -e $BATS_TEST_TMPDIR/started ]]; then
-    compose logs --no-color --tail 40
-    compose run --rm -T network alkaid-network --teardown --node-name docker-test --state-dir /var/lib/alkaid/network
+    [[ ${BATS_TEST_COMPLETED:-} ]] || compose logs --no-color --tail 20 >&2
     compose down -v -t 5
-    "$ROOT/tests/lib/image-server" stop "$BATS_TEST_TMPDIR/images"
   fi
 }

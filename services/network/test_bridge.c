@@ -594,45 +594,6 @@ static void a_dnsmasq_that_does_not_start_leaves_nothing(void **state)
         vpc_backend_free(b);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1 /* an allocation costs there what a port costs here */
-#else
-#define SANITIZED 0
-#endif
-
-static int compare_u64(const void *a, const void *b)
-{
-        const uint64_t *x = a, *y = b;
-
-        return (*x > *y) - (*x < *y);
-}
-
-static void hot_path_takes_single_milliseconds(void **state)
-{
-        struct host *h = *state;
-        struct net_port_spec first = test_spec(1, 1, 200);
-        enum { PORTS = 64 };
-        uint64_t took_us[PORTS];
-
-        prepare(h->a, &first);
-        for (unsigned int n = 1; n <= PORTS; n++) {
-                struct net_port_spec s = test_spec(1, 1, n);
-
-                took_us[n - 1] = prepare(h->a, &s).took_us;
-        }
-        qsort(took_us, PORTS, sizeof(*took_us), compare_u64);
-        printf("prepare: %u us a port at best, median %u us\n", (unsigned int)took_us[0],
-               (unsigned int)took_us[PORTS / 2]);
-        assert_true(SANITIZED || took_us[0] < 10000); /* the machine may be busy with other things */
-        uint64_t start_us = ak_clock_monotonic_us();
-        for (unsigned int n = 1; n <= PORTS; n++) {
-                struct net_port_spec s = test_spec(1, 1, n);
-
-                release(h->a, &s);
-        }
-        printf("release: %u us a port\n", (unsigned int)((ak_clock_monotonic_us() - start_us) / PORTS));
-}
-
 #define HOST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 /* argv[1]: only tests whose names match, "a_*". */
@@ -679,7 +640,6 @@ int main(int argc, char **argv)
             HOST(two_nodes_side_by_side),
             HOST(a_foreign_link_of_our_name_is_left_alone),
             HOST(a_dnsmasq_that_does_not_start_leaves_nothing),
-            HOST(hot_path_takes_single_milliseconds),
         };
 
         const struct contract_host host = {make, restart_node, lose_port, lose_subnet};

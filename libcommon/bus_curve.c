@@ -134,7 +134,7 @@ static int watch_handshakes(struct bus_curve *c, zsock_t *pub)
 {
         char endpoint[64];
 
-        (void)snprintf(endpoint, sizeof(endpoint), "inproc://alkaid.monitor.%p", (void *)c);
+        (void)snprintf(endpoint, sizeof(endpoint), "inproc://alkaid.monitor.%" PRIx64, c->bus->epoch);
         if (zmq_socket_monitor(zsock_resolve(pub), endpoint,
                                ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL) <
             0)
@@ -252,6 +252,9 @@ struct bus_curve *bus_curve_free(struct bus_curve *c)
         if (!c)
                 return NULL;
         end_reader(c, &c->monitor);
+        /* ZeroMQ's own thread would give the name back some time after the close. */
+        if (c->zap)
+                (void)zsock_unbind(c->zap, "%s", ZAP_ENDPOINT);
         end_reader(c, &c->zap);
         zcertstore_destroy(&c->store);
         zcert_destroy(&c->own);

@@ -23,19 +23,20 @@ setup_suite() {
 record_bus() {
   CAPTURE=${ALKAID_E2E_CAPTURES:-$ROOT/build/e2e}/bus.akcap
   mkdir -p "${CAPTURE%/*}"
-  rm -f "$CAPTURE"*
+  rm -f "${CAPTURE:?}"*
   "$BIN/alkaidctl" record --max-size 32M --max-files 4 --bus-dir "$STATE/bus" --node-name "$NAME" "$CAPTURE" \
     </dev/null >&2 3>&- 4>&- &
   RECORDER=$!
 }
 
 keep_capture() {
+  [[ ${RECORDER:-} ]] || return 0 # the stack did not come up
   kill "$RECORDER"
   while kill -0 "$RECORDER" 2>/dev/null; do sleep 0.1; done
   if [[ -e $CAPTURE.wanted ]]; then
     echo "tests failed; what was said on the bus is kept: $(echo "${CAPTURE%/*}"/*)" >&2
   else
-    rm -f "$CAPTURE"*
+    rm -f "${CAPTURE:?}"*
   fi
 }
 

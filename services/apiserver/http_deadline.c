@@ -50,13 +50,10 @@ static void cut_off(struct connection *c)
 /* All are looked at when the nearest may have come, which is seldom: most deadlines are cleared before. */
 void http_deadlines_run(struct api_http *http, uint64_t now_us)
 {
-        struct connection *c;
-
         if (now_us < http->look_us)
                 return;
         http->look_us = UINT64_MAX;
-        TAILQ_FOREACH(c, &http->connections, in_connections)
-        {
+        for (struct connection *c = TAILQ_FIRST(&http->connections); c; c = TAILQ_NEXT(c, in_connections)) {
                 if (c->due_us <= now_us)
                         cut_off(c);
                 else if (c->due_us < http->look_us)

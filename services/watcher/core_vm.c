@@ -201,7 +201,7 @@ static uint64_t grace_of(const struct watcher_vm *vm, enum ak_vm_wanted wanted)
                 return vm->spec->shutdown_grace_ms;
         if (wanted != AK_VM_WANTED_ABSENT)
                 return 0;
-        if (watcher_vm_is_absent(vm)) /* already gone: no reason to ask in another way */
+        if (vm->wish && watcher_vm_is_absent(vm)) /* already gone: no reason to ask in another way */
                 return vm->wish->vm_diff.grace_ms;
         return vm->pod ? vm->spec->grace_ms : 0;
 }

@@ -277,15 +277,17 @@ class Users:
             told = outcome_of(nic)
             if told["state"] in TOLD and told != outcome_of(old.get(name, {})):
                 self._wait(lambda n=name, t=told: outcome_of(ours().get(n, {})) == t, f"pod/{uid}/{name}", told)
+        # A pod that is let go right after has no status to write.
         for name in set(old) - set(new):
-            self._wait(lambda n=name: n not in ours(), f"pod/{uid}/{name}", {"state": "gone"})
+            self._wait(lambda n=name: n not in ours() or self._left("pods", key), f"pod/{uid}/{name}", {"state": "gone"})
 
     def _expect_leave(self, collection, item):
         """The watcher lets the API take a port or a pod away."""
-        def left():
-            return any(self._is_leave(call) and call[1:3] == (collection, key_of(item)) for call in self.api.calls)
+        self._wait(lambda: self._left(collection, key_of(item)), f"{collection}/{id_of(collection, item)}",
+                   {"state": "let go"})
 
-        self._wait(left, f"{collection}/{id_of(collection, item)}", {"state": "let go"})
+    def _left(self, collection, key):
+        return any(self._is_leave(call) and call[1:3] == (collection, key) for call in self.api.calls)
 
     @staticmethod
     def _is_leave(call):

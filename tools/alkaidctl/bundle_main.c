@@ -5,19 +5,26 @@
  * keys, and in all that is JSON, the values under the names below are replaced. Whoever wants to be sure
  * reads the archive: it is plain text.
  */
+#include <archive.h>
+#include <archive_entry.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcommon/cleanup.h"
 #include "libcommon/options.h"
 #include "tools/alkaidctl/command.h"
 
-#define REDACTED "[removed]"
+#define REDACTED     "[removed]"
+#define PART_MAX     ((size_t)64 << 20)
+#define PART_SECONDS "60"
+#define TIMED_OUT    (124 << 8) /* timeout(1), as wait(2) tells it */
 
 struct config {
         char *bus_dir, *config_dir;
@@ -126,51 +133,75 @@ static void copy_json(FILE *from, FILE *to)
 static void copy_text(FILE *from, FILE *to)
 {
         char block[65536];
+        size_t sum = 0;
 
-        for (size_t n; (n = fread(block, 1, sizeof(block), from)) > 0;)
-                if (to)
+        for (size_t n; (n = fread(block, 1, sizeof(block), from)) > 0; sum += n)
+                if (to && sum < PART_MAX)
                         (void)fwrite(block, 1, n, to);
 }
 
-static int gather(const struct part *part, const char *dir)
+/* The command is of the table above, and gets PART_SECONDS; what varies comes through the environment. */
+static int run_part(const struct part *part, FILE *to)
 {
-        AK_AUTOFREE char *command = NULL;
-        AK_AUTOFREE char *path = NULL;
-        FILE *from, *to;
+        FILE *from = setenv("PART", part->command, 1) == 0
+                         ? popen("timeout " PART_SECONDS " sh -c \"$PART\" 2>&1", "re")
+                         : NULL;
 
-        if (asprintf(&command, "{ %s; } 2>&1", part->command) < 0) {
-                command = NULL;
-                return CTL_FAILED;
-        }
-        if (asprintf(&path, "%s/%s", dir, part->file) < 0) {
-                path = NULL;
-                return CTL_FAILED;
-        }
-        to = fopen(path, "we");
-        if (!to)
-                return ctl_fail(CTL_FAILED, "support-bundle", "%s: %s", path, strerror(errno));
-        /* The command is of the table above; what varies comes through the environment. */
-        from = popen(command, "re");
-        if (from) {
-                part->json ? copy_json(from, to) : copy_text(from, to);
-                copy_text(from, NULL); /* to its end: no command is cut off */
-                (void)pclose(from);
-        }
-        return fclose(to) == 0 ? CTL_OK
-                               : ctl_fail(CTL_FAILED, "support-bundle", "%s: %s", path, strerror(errno));
+        if (!from)
+                return -errno;
+        part->json ? copy_json(from, to) : copy_text(from, to);
+        copy_text(from, NULL); /* to its end: no command is cut off */
+        if (pclose(from) == TIMED_OUT && !part->json)
+                (void)fputs("[ended after " PART_SECONDS " s]\n", to);
+        return 0;
 }
 
-/* Packs DIR/NAME and removes DIR. */
-static int pack(const char *dir, const char *name, const char *file)
+static int add(struct archive *a, const char *name, const char *text, size_t len)
 {
-        int status = -1;
+        struct archive_entry *entry = archive_entry_new();
+        char path[64];
+        bool written;
 
-        if (setenv("BUNDLE_DIR", dir, 1) == 0 && setenv("BUNDLE_NAME", name, 1) == 0 &&
-            setenv("BUNDLE_FILE", file, 1) == 0)
-                status =
-                    system("umask 077; tar -czf \"$BUNDLE_FILE\" -C \"$BUNDLE_DIR\" \"$BUNDLE_NAME\"; r=$?; "
-                           "rm -rf \"$BUNDLE_DIR\"; exit $r");
-        return status == 0 ? CTL_OK : ctl_fail(CTL_FAILED, "support-bundle", "tar could not write %s", file);
+        if (!entry)
+                return -ENOMEM;
+        (void)snprintf(path, sizeof(path), "alkaid-support/%s", name);
+        archive_entry_set_pathname(entry, path);
+        archive_entry_set_size(entry, (la_int64_t)len);
+        archive_entry_set_filetype(entry, AE_IFREG);
+        archive_entry_set_perm(entry, 0600);
+        archive_entry_set_mtime(entry, time(NULL), 0);
+        written = archive_write_header(a, entry) == ARCHIVE_OK &&
+                  archive_write_data(a, text, len) == (la_ssize_t)len;
+        archive_entry_free(entry);
+        return written ? 0 : -EIO;
+}
+
+static int gather(const struct part *part, struct archive *a)
+{
+        char *text = NULL;
+        size_t len = 0;
+        FILE *to = open_memstream(&text, &len);
+        int r = to ? run_part(part, to) : -errno;
+
+        if (to && fclose(to) != 0)
+                r = -ENOMEM;
+        if (r == 0)
+                r = add(a, part->file, text, len);
+        free(text);
+        return r;
+}
+
+static int write_bundle(struct archive *a, int fd)
+{
+        int r = 0;
+
+        if (archive_write_add_filter_gzip(a) != ARCHIVE_OK ||
+            archive_write_set_format_pax_restricted(a) != ARCHIVE_OK ||
+            archive_write_open_fd(a, fd) != ARCHIVE_OK)
+                return -EIO;
+        for (size_t i = 0; i < AK_ARRAY_SIZE(parts) && r == 0; i++)
+                r = gather(&parts[i], a);
+        return r == 0 && archive_write_close(a) != ARCHIVE_OK ? -EIO : r;
 }
 
 static int set_environment(const struct config *config)
@@ -189,17 +220,21 @@ static int set_environment(const struct config *config)
 
 static int make(const struct config *config, const char *file)
 {
-        char dir[] = "/tmp/alkaid-support-XXXXXX", inner[sizeof(dir) + 20];
-        int code = CTL_OK;
+        AK_AUTOCLOSE int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        struct archive *a = fd >= 0 && fchmod(fd, 0600) == 0 ? archive_write_new() : NULL;
+        int r;
 
-        if (set_environment(config) < 0 || !mkdtemp(dir))
-                return ctl_fail(CTL_FAILED, "support-bundle", "no directory in /tmp: %s", strerror(errno));
-        (void)snprintf(inner, sizeof(inner), "%s/alkaid-support", dir);
-        if (mkdir(inner, 0700) < 0)
-                return ctl_fail(CTL_FAILED, "support-bundle", "%s: %s", inner, strerror(errno));
-        for (size_t i = 0; i < AK_ARRAY_SIZE(parts) && code == CTL_OK; i++)
-                code = gather(&parts[i], inner);
-        return code == CTL_OK ? pack(dir, "alkaid-support", file) : code;
+        if (!a)
+                return ctl_fail(CTL_FAILED, "support-bundle", "%s: %s", file, strerror(errno));
+        r = set_environment(config);
+        if (r == 0)
+                r = write_bundle(a, fd);
+        (void)archive_write_free(a);
+        if (r == 0 && fsync(fd) == 0)
+                return CTL_OK;
+        r = r < 0 ? r : -errno;
+        (void)unlink(file);
+        return ctl_fail(CTL_FAILED, "support-bundle", "%s: %s", file, strerror(-r));
 }
 
 int ctl_bundle_main(int argc, char **argv)

@@ -109,10 +109,13 @@ static int read_token(const char *operand, struct ak_kubeconfig *out)
 
         if (!text)
                 return ctl_fail(CTL_FAILED, "node", "out of memory");
-        if (strcmp(operand, "-") == 0)
-                (void)fread(text, 1, MAX_TOKEN - 1, stdin);
-        else
+        if (strcmp(operand, "-") == 0) {
+                if (fread(text, 1, MAX_TOKEN - 1, stdin) == 0)
+                        return ctl_fail(CTL_USAGE, "node", "standard input holds no token: %s",
+                                        ferror(stdin) ? strerror(errno) : "it is empty");
+        } else {
                 (void)snprintf(text, MAX_TOKEN, "%s", operand);
+        }
         text[strcspn(text, " \n")] = '\0';
         in = (gnutls_datum_t){(unsigned char *)text, (unsigned int)strlen(text)};
         if (gnutls_base64_decode2(&in, &plain) < 0)

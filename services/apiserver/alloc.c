@@ -434,20 +434,6 @@ bool api_port_quota(struct api_txn *t, const char *name_space)
         return false;
 }
 
-/* Accepted: inside the VPC it is of use. Said: nobody finds out by waiting for an answer. */
-static void warn_of_ipv6(struct api_txn *t, const json_t *vpc, const char *field)
-{
-        char path[256], text[600];
-
-        if (!json_is_true(api_at(vpc, "spec.sourceNAT")))
-                return;
-        field_path(path, field, "ipv6Enabled");
-        (void)snprintf(text, sizeof(text),
-                       "%s: spec.sourceNAT of VPC %.100s is for IPv4; over IPv6 only the VPC is reached",
-                       path, api_name(vpc));
-        api_warn(t->out, text);
-}
-
 void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, const char *field, bool of_nic,
                        struct api_causes *causes)
 {
@@ -471,10 +457,8 @@ void api_allocate_port(struct api_txn *t, json_t *port, const json_t *subnet, co
         allocate_ip(t, port, subnet, path, causes);
         field_path(path, field, "macAddress");
         allocate_mac(t, port, api_uid(vpc), path, causes);
-        if (ipv6 && !api_causes_any(causes)) {
+        if (ipv6 && !api_causes_any(causes))
                 allocate_ip6(port, subnet);
-                warn_of_ipv6(t, vpc, field);
-        }
 }
 
 int api_free_slot(const struct api_core *core, const char *pod_uid, uint32_t slots)

@@ -17,9 +17,9 @@
 static const struct api_field vpc_spec_fields[] = {
     {"cidr", &api_schema_cidr, true, "Range that its subnets lie in."},
     {"sourceNAT", &api_schema_bool, false,
-     "Let the subnets out to where the node gets, behind the node's address; IPv4 only, IPv6 stays within "
-     "the VPC; "
-     "changes live."},
+     "Let the subnets out to where the node gets, behind the node's addresses; IPv6 the same way; not with "
+     "the "
+     "ovn backend; changes live."},
 };
 static const struct api_schema vpc_spec =
     API_OBJECT_SCHEMA(vpc_spec, API_VPC_PREFIX "VPCSpec", "What it is to be.");

@@ -834,6 +834,8 @@ static void make_outside(void)
             "ip netns add outside && ip link add out0 type veth peer name eth0 netns outside && "
             "ip address add 198.51.100.1/24 dev out0 && ip link set out0 up && "
             "ip -n outside address add 198.51.100.2/24 dev eth0 && "
+            "ip address add 2001:db8::1/64 dev out0 nodad && "
+            "ip -n outside address add 2001:db8::2/64 dev eth0 nodad && "
             "ip -n outside link set eth0 up && ip -n outside link set lo up";
 
         assert_int_equal(host_run(NULL, 0, RUN("sh", "-c", make)), 0);
@@ -872,6 +874,63 @@ static void source_nat_is_the_only_way_out(void **state)
         assert_true(strncmp(address, "169.254.", 8) == 0);
 }
 
+/* "accept_ra" of a link of the host. */
+static char accepts_advertisements(const char *link)
+{
+        char path[96], value = '?';
+
+        snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_ra", link);
+        FILE *f = fopen(path, "r");
+        if (f) {
+                value = (char)fgetc(f);
+                (void)fclose(f);
+        }
+        return value;
+}
+
+/* The same over IPv6; outside is asked whom it saw, and has no way back but to the host itself. */
+static void source_nat_hides_ipv6_too(void **state)
+{
+        struct pair *p = *state;
+        struct net_port_spec other = test_spec(2, 1, 1);
+        char a[AK_IP_SIZE], o[AK_IP_SIZE], address[64] = "", link[64] = "";
+
+        make_outside();
+        ak_ip_format(&p->a_spec.address6, a);
+        assert_true(wait_for_address(p->a, a));
+        bool before = ping6(p->a, "2001:db8::2");
+        p->a_spec.source_nat = p->b_spec.source_nat = other.source_nat = true;
+        prepare(p, &p->a_spec);
+        prepare(p, &p->b_spec);
+        give_ipv6(&other);
+        prepare(p, &other);
+        struct guest *c = start("c", &other);
+        ak_ip_format(&other.address6, o);
+        bool has = wait_for_address(c, o);
+        bool out = ping6(p->a, "2001:db8::2"), out_too = ping6(c, "2001:db8::2");
+        (void)host_run(address, sizeof(address),
+                       RUN("sh", "-c",
+                           "ip -o -6 address show | sed -n 's|.*inet6 \\(fda1:[0-9a-f:]*\\)/.*|\\1|p' | "
+                           "head -n 1 | tr -d '\\n'"));
+        bool host = ping6(p->a, "2001:db8::1"), leg = ping6(p->a, address), leg_too = ping6(c, address);
+        bool gateway = ping6(p->a, "fd00:1::1");
+        char advertisements = accepts_advertisements("out0");
+        guest_free(c);
+        p->a_spec.source_nat = false;
+        prepare(p, &p->a_spec);
+        bool after = ping6(p->a, "2001:db8::2");
+        (void)host_run(link, sizeof(link), RUN("sh", "-c", "ip -o link show type veth | grep -c ' aku'"));
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", "out0")), 0);
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "netns", "del", "outside")), 0);
+        assert_false(before);
+        assert_true(has && out && out_too && gateway);
+        assert_false(host || leg || leg_too);
+        assert_false(after);
+        assert_true(strncmp(address, "fda1:ca1d:", 10) == 0);
+        assert_int_equal(advertisements, '2');
+        assert_string_equal(link, "1\n");
+}
+
 #define PAIR(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 /* argv[1]: only tests whose names match, "a_*". */
@@ -895,6 +954,7 @@ int main(int argc, char **argv)
             PAIR(ipv6_by_router_advertisement),
             PAIR(bandwidth_is_capped_live),
             PAIR(source_nat_is_the_only_way_out),
+            PAIR(source_nat_hides_ipv6_too),
             PAIR(a_link_flap_is_survived),
             PAIR(names_are_known_by_dns),
             PAIR(a_lease_is_renewed_after_the_servers_death),

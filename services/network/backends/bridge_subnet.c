@@ -451,8 +451,9 @@ static int ensure_links(struct bridge *b, struct nl_sock *sock, struct subnet *s
         if (r == 0)
                 r = vxlan_ensure(b, sock, s, spec, *ifindex, label, error);
         if (r == 0)
-                r = spec->source_nat ? uplink_ensure(sock, ns_fd, b->node, s->vpc_id, error)
-                                     : uplink_remove(sock, b->node, s->vpc_id, error);
+                r = spec->source_nat
+                        ? uplink_ensure(sock, ns_fd, b->node, s->vpc_id, spec->cidr6.prefix_len != 0, error)
+                        : uplink_remove(sock, b->node, s->vpc_id, error);
         if (r < 0)
                 return r;
         r = ns_fd;

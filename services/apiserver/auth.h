@@ -61,3 +61,5 @@ struct auth_files *auth_files_free(struct auth_files *files);
  * and what it said before stays in force. Valid until the next call.
  */
 const struct access *auth_files_get(struct auth_files *files, uint64_t now_us);
+/* The same, looked at now: before somebody is refused, for whom a token or grant may just have been made. */
+const struct access *auth_files_fresh(struct auth_files *files, uint64_t now_us);

@@ -94,12 +94,15 @@ struct auth_files *auth_files_free(struct auth_files *f)
 
 const struct access *auth_files_get(struct auth_files *f, uint64_t now_us)
 {
+        return f->looked_us && now_us < f->looked_us + LOOK_US ? f->access : auth_files_fresh(f, now_us);
+}
+
+const struct access *auth_files_fresh(struct auth_files *f, uint64_t now_us)
+{
         char error[ACCESS_ERROR_SIZE] = "out of memory";
         struct stamp stamps[FILES];
         struct access *access = NULL;
 
-        if (f->looked_us && now_us < f->looked_us + LOOK_US)
-                return f->access;
         f->looked_us = now_us;
         look(f->dir, stamps);
         if (memcmp(stamps, f->stamps, sizeof(stamps)) == 0)

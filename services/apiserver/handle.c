@@ -241,10 +241,12 @@ static bool allowed(struct api_call *call, const json_t *body)
         const struct api_request *api = &call->rest.api;
         const char *name =
             api->verb == API_CREATE && !*api->name && body ? api_object_meta(body, "name") : api->name;
+        struct auth_files *files = call->server->auth_files;
+        uint64_t now = ak_clock_monotonic_us();
         char message[1024];
 
-        if (!auth_allowed(auth_files_get(call->server->auth_files, ak_clock_monotonic_us()), &call->user,
-                          &call->rest, name)) {
+        if (!auth_allowed(auth_files_get(files, now), &call->user, &call->rest, name) &&
+            !auth_allowed(auth_files_fresh(files, now), &call->user, &call->rest, name)) {
                 auth_refusal(&call->user, &call->rest, message, sizeof(message));
                 api_call_fail(call, 403, "Forbidden", message);
                 return false;

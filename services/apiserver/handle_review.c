@@ -58,7 +58,7 @@ static json_t *rules_status(const struct access *access, const struct api_user *
 
 static json_t *status_of(struct api_call *call, const struct review *review, const json_t *spec)
 {
-        const struct access *access = auth_files_get(call->server->auth_files, ak_clock_monotonic_us());
+        const struct access *access = auth_files_fresh(call->server->auth_files, ak_clock_monotonic_us());
 
         switch (review->type) {
         case REVIEW_SUBJECT:

@@ -30,9 +30,6 @@
 #define BOOTSTRAP_GROUP "system:bootstrappers"
 #define JOINS           "/apis/node.alkaid.io/v1/nodejoins"
 #define MAX_TOKEN       65536
-/* A server takes note of a token that was just made within a second. */
-#define TRIES        6
-#define TRY_AGAIN_US (500 * 1000)
 
 struct config {
         char *pki_dir, *server, *node, *out, *config;
@@ -154,13 +151,7 @@ static int ask(const struct ak_kubeconfig *server, const char *request, char **c
 
         if (!body || ak_kube_session_new(&session, server, "alkaidctl") < 0)
                 return ctl_fail(CTL_FAILED, "node", "out of memory");
-        for (int tries = 0;; tries++) {
-                (void)ak_kube_session_call(session, &call, &response);
-                if (response.status != 401 || tries == TRIES)
-                        break;
-                ak_kube_response_deinit(&response);
-                (void)usleep(TRY_AGAIN_US);
-        }
+        (void)ak_kube_session_call(session, &call, &response);
         text = json_string_value(json_object_get(json_object_get(response.body, "status"), "certificate"));
         if (response.error)
                 code = ctl_fail(CTL_UNREACHABLE, "node", "%s: %s", server->server, response.message);

@@ -35,6 +35,11 @@ int hv_core_new(struct hv_core **out, const struct hv_core_config *config)
         core->config.list_every_us = or_default(config->list_every_us, HV_US(60));
         core->config.default_memory = or_default(config->default_memory, UINT64_C(512) << 20);
         ak_backoff_init(&core->backoff, HV_MS(100), RECONNECT_CAP, config->seed);
+        core->by_uid = zhashx_new();
+        if (!core->by_uid) {
+                free(core);
+                return -ENOMEM;
+        }
         *out = core;
         return 0;
 }
@@ -63,6 +68,9 @@ struct hv_core *hv_core_free(struct hv_core *core)
         for (size_t i = 0; i < core->vm_count; i++)
                 vm_free(core->vms[i]);
         free(core->vms);
+        free(core->scratch);
+        zhashx_destroy(&core->by_uid);
+        ak_deadlines_deinit(&core->due);
         free(core);
         return NULL;
 }
@@ -71,17 +79,13 @@ struct hv_core *hv_core_free(struct hv_core *core)
 
 struct hv_vm *hv_core_find_vm(const struct hv_core *core, const char *uid)
 {
-        for (size_t i = 0; i < core->vm_count; i++) {
-                if (strcmp(core->vms[i]->uid, uid) == 0)
-                        return core->vms[i];
-        }
-        return NULL;
+        return zhashx_lookup(core->by_uid, uid);
 }
 
 static int grow_vms(struct hv_core *core)
 {
         size_t capacity = core->vm_capacity ? core->vm_capacity * 2 : 16;
-        struct hv_vm **vms;
+        struct hv_vm **vms, **scratch;
 
         if (core->vm_count >= core->config.max_vms)
                 return -ENOSPC;
@@ -91,6 +95,10 @@ static int grow_vms(struct hv_core *core)
         if (!vms)
                 return -ENOMEM;
         core->vms = vms;
+        scratch = reallocarray(core->scratch, capacity, sizeof(struct hv_vm *));
+        if (!scratch)
+                return -ENOMEM;
+        core->scratch = scratch;
         core->vm_capacity = capacity;
         return 0;
 }
@@ -108,13 +116,16 @@ struct hv_vm *hv_core_get_vm(struct hv_core *core, const char *uid)
                 return NULL;
         }
         vm = calloc(1, sizeof(*vm));
-        if (!vm) {
+        if (!vm || zhashx_insert(core->by_uid, uid, vm) != 0) {
+                free(vm);
                 core->error = -ENOMEM;
                 return NULL;
         }
         HV_COPY(vm->uid, uid);
+        vm->due.owner = vm;
         /* A complete list did not have it. */
         vm->known = core->listed && !core->listing;
+        vm->index = core->vm_count;
         core->vms[core->vm_count++] = vm;
         return vm;
 }
@@ -148,16 +159,21 @@ struct hv_nic *hv_vm_get_nic(struct hv_core *core, struct hv_vm *vm, const char 
         return nic;
 }
 
-static void drop_nic(struct hv_vm *vm, size_t i)
+void hv_vm_drop_nic(struct hv_vm *vm, size_t i)
 {
         nic_free(vm->nics[i]);
         vm->nics[i] = vm->nics[--vm->nic_count];
 }
 
-static void drop_vm(struct hv_core *core, size_t i)
+void hv_core_drop_vm(struct hv_core *core, struct hv_vm *vm)
 {
-        vm_free(core->vms[i]);
-        core->vms[i] = core->vms[--core->vm_count];
+        struct hv_vm *last = core->vms[--core->vm_count];
+
+        (void)ak_deadline_set(&core->due, &vm->due, 0);
+        zhashx_delete(core->by_uid, vm->uid);
+        core->vms[vm->index] = last;
+        last->index = vm->index;
+        vm_free(vm);
 }
 
 /* ------------------------------------------------------------------ small helpers */
@@ -387,6 +403,7 @@ static void on_message(struct hv_core *core, const struct ak_message *m)
                 hv_status_publish_nic(core, vm, nic, true);
         else
                 hv_status_publish(core, vm, true);
+        hv_due_changed(core, vm);
 }
 
 /* ------------------------------------------------------------------ driver */
@@ -430,13 +447,13 @@ static bool operation_under_way(const struct hv_vm *vm)
         return false;
 }
 
-static const struct hv_live_domain *listed_domain(const struct hv_event *event, const char *uid)
+/* Of two of one VM the first counts. */
+static void note_listed(struct hv_core *core, const struct hv_live_domain *domain)
 {
-        for (size_t i = 0; i < event->domain_count; i++) {
-                if (strcmp(event->domains[i]->head.pod_uid, uid) == 0)
-                        return event->domains[i];
-        }
-        return NULL;
+        struct hv_vm *vm = hv_core_get_vm(core, domain->head.pod_uid);
+
+        if (vm && !vm->listed)
+                vm->listed = domain;
 }
 
 static void on_listed(struct hv_core *core, const struct hv_event *event)
@@ -448,7 +465,7 @@ static void on_listed(struct hv_core *core, const struct hv_event *event)
                 return;
         }
         for (size_t i = 0; i < event->domain_count; i++)
-                (void)hv_core_get_vm(core, event->domains[i]->head.pod_uid);
+                note_listed(core, event->domains[i]);
         core->listed = true;
         for (size_t i = 0; i < core->vm_count; i++) {
                 struct hv_vm *vm = core->vms[i];
@@ -456,7 +473,8 @@ static void on_listed(struct hv_core *core, const struct hv_event *event)
                 if (vm->touched || operation_under_way(vm))
                         hv_inspect(core, vm);
                 else
-                        hv_vm_apply_live(core, vm, listed_domain(event, vm->uid));
+                        hv_vm_apply_live(core, vm, vm->listed);
+                vm->listed = NULL;
         }
 }
 
@@ -590,6 +608,7 @@ static void advance_all(struct hv_core *core)
 }
 
 static void advance_one(struct hv_core *core, const char *uid)
+        hv_due_all_changed(core);
 {
         struct hv_vm *vm = hv_core_find_vm(core, uid);
 
@@ -597,80 +616,7 @@ static void advance_one(struct hv_core *core, const char *uid)
                 return;
         hv_vm_advance(core, vm);
         hv_status_publish(core, vm, false);
-}
-
-static void forget_nics(struct hv_core *core, struct hv_vm *vm)
-{
-        for (size_t i = 0; i < vm->nic_count;) {
-                struct hv_nic *nic = vm->nics[i];
-
-                if (nic->forget_at_us && core->now_us >= nic->forget_at_us) {
-                        hv_status_forget_nic(core, vm, nic);
-                        drop_nic(vm, i);
-                } else {
-                        i++;
-                }
-        }
-}
-
-static void forget_old(struct hv_core *core)
-{
-        for (size_t i = 0; i < core->vm_count;) {
-                struct hv_vm *vm = core->vms[i];
-
-                forget_nics(core, vm);
-                if (vm->forget_at_us && core->now_us >= vm->forget_at_us && vm->nic_count == 0) {
-                        hv_status_forget_vm(core, vm);
-                        drop_vm(core, i);
-                } else {
-                        i++;
-                }
-        }
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-        if (!a || !b)
-                return a ? a : b;
-        return a < b ? a : b;
-}
-
-/* After a tick, a deadline that is past is one that nothing can be done about for now: no wake for it. */
-static uint64_t ahead(const struct hv_core *core, uint64_t at, bool ticked)
-{
-        return ticked && at <= core->now_us ? 0 : at;
-}
-
-static uint64_t next_deadline(const struct hv_core *core, bool ticked)
-{
-        uint64_t at = 0;
-
-        if (!core->connected && !core->connecting)
-                at = core->connect_at_us;
-        else if (core->connected && !core->listing)
-                at = core->list_at_us;
-        for (size_t i = 0; i < core->vm_count; i++) {
-                const struct hv_vm *vm = core->vms[i];
-
-                at = earlier(at, ahead(core, hv_vm_deadline(core, vm), ticked));
-                for (size_t k = 0; k < vm->nic_count; k++)
-                        at = earlier(at, ahead(core, hv_nic_deadline(core, vm, vm->nics[k]), ticked));
-        }
-        return at;
-}
-
-static void ask_for_wake(struct hv_core *core, bool ticked)
-{
-        uint64_t at = next_deadline(core, ticked);
-        struct hv_action *a;
-
-        if (at == 0 || (core->wake_at_us > core->now_us && core->wake_at_us <= at))
-                return;
-        a = hv_emit(core, HV_ACTION_WAKE);
-        if (!a)
-                return;
-        a->at_us = at > core->now_us ? at : core->now_us + 1;
-        core->wake_at_us = a->at_us;
+        hv_due_changed(core, vm);
 }
 
 static void dispatch(struct hv_core *core, const struct hv_event *event)
@@ -684,9 +630,11 @@ static void dispatch(struct hv_core *core, const struct hv_event *event)
                 break;
         case HV_EVENT_DISCONNECTED:
                 on_disconnected(core);
+                hv_due_all_changed(core);
                 break;
         case HV_EVENT_LISTED:
                 on_listed(core, event);
+                hv_due_all_changed(core);
                 advance_all(core);
                 break;
         case HV_EVENT_RESULT:
@@ -709,8 +657,7 @@ static void dispatch(struct hv_core *core, const struct hv_event *event)
                 advance_one(core, event->image.pod_uid);
                 break;
         case HV_EVENT_TICK:
-                advance_all(core);
-                forget_old(core);
+                hv_due_advance(core);
                 break;
         }
 }
@@ -727,7 +674,7 @@ int hv_core_step(struct hv_core *core, const struct hv_event *event, uint64_t no
                 core->wake_at_us = 0;
         dispatch(core, event);
         advance_connection(core);
-        ask_for_wake(core, event->type == HV_EVENT_TICK);
+        hv_due_ask_for_wake(core);
         core->out = NULL;
         return core->error;
 }

@@ -114,6 +114,12 @@ AK_DEFINE_CLEANUP(struct hv_core *, hv_core_free)
 int hv_core_step(struct hv_core *core, const struct hv_event *event, uint64_t now_us, uint64_t real_us,
                  struct hv_actions *out);
 
+/*
+ * For tests: looks at every VM that is not due, though nothing has happened to it. False, or an action in
+ * *out: something was overlooked.
+ */
+bool hv_core_settled(struct hv_core *core, uint64_t now_us, struct hv_actions *out);
+
 struct hv_core_stats {
         size_t vms, domains, nics, nics_ready;
         bool connected;

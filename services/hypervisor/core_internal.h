@@ -2,7 +2,10 @@
 /* The core's state, shared by core*.c alone. */
 #pragma once
 
+#include <czmq.h>
+
 #include "libcommon/backoff.h"
+#include "libcommon/deadlines.h"
 #include "services/hypervisor/core.h"
 
 #define HV_MAX_NIC_RECORDS 128 /* per VM: 64 slots, and as many that are going or gone */
@@ -72,6 +75,9 @@ enum hv_image_state { HV_IMAGE_NONE, HV_IMAGE_FETCHING, HV_IMAGE_READY, HV_IMAGE
 
 struct hv_vm {
         char uid[AK_LEN_UID + 1];
+        size_t index;                        /* in the table */
+        struct ak_deadline due;              /* look at it again at */
+        const struct hv_live_domain *listed; /* while a list is gone through */
         char pod_namespace[AK_LEN_NAME + 1];
         char pod_name[AK_LEN_NAME + 1];
         struct ak_message *wish; /* vm.diff */
@@ -115,10 +121,12 @@ struct hv_vm {
 
 struct hv_core {
         struct hv_core_config config;
-        struct hv_vm **vms;
+        struct hv_vm **vms, **scratch; /* both of the capacity */
         size_t vm_count, vm_capacity;
 
         bool connected, connecting, listing, listed;
+        zhashx_t *by_uid;
+        struct ak_deadlines due; /* of VMs */
         struct ak_backoff backoff;
         uint64_t connect_at_us, list_at_us;
         uint64_t next_id, next_probe_id; /* apart, so that how often is asked does not number the rest */
@@ -147,6 +155,16 @@ struct hv_vm *hv_core_find_vm(const struct hv_core *core, const char *uid);
 struct hv_vm *hv_core_get_vm(struct hv_core *core, const char *uid);
 
 /* core_vm.c */
+void hv_core_drop_vm(struct hv_core *core, struct hv_vm *vm);
+void hv_vm_drop_nic(struct hv_vm *vm, size_t i);
+
+/* core_due.c */
+/* The VM's state has changed, other than by a tick. */
+void hv_due_changed(struct hv_core *core, struct hv_vm *vm);
+void hv_due_all_changed(struct hv_core *core);
+/* A tick: advances the VMs whose time has come, and forgets what has been gone for long. */
+void hv_due_advance(struct hv_core *core);
+void hv_due_ask_for_wake(struct hv_core *core);
 bool hv_vm_wanted_absent(const struct hv_vm *vm);
 /* The domain that is there is what the wish asks for: should it end, it ended by itself. */
 void hv_vm_adopt_start(struct hv_vm *vm);

@@ -414,7 +414,12 @@ static void take_action(struct world *w, struct hv_action *a)
 
 static void give(struct world *w, const struct hv_event *event)
 {
+        size_t said;
+
         assert_int_equal(hv_core_step(w->core, event, w->now, w->now, &w->actions), 0);
+        said = w->actions.count;
+        assert_true(hv_core_settled(w->core, w->now, &w->actions));
+        assert_int_equal(w->actions.count, said);
         for (size_t i = 0; i < w->actions.count; i++)
                 take_action(w, &w->actions.items[i]);
         hv_actions_clear(&w->actions);

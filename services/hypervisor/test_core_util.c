@@ -28,9 +28,14 @@ void rig_deinit(struct rig *rig)
 
 void rig_step(struct rig *rig, const struct hv_event *event)
 {
+        size_t said;
+
         hv_actions_clear(&rig->actions);
         assert_int_equal(hv_core_step(rig->core, event, rig->now, rig->now + 1700000000000000, &rig->actions),
                          0);
+        said = rig->actions.count;
+        assert_true(hv_core_settled(rig->core, rig->now, &rig->actions));
+        assert_int_equal(rig->actions.count, said);
 }
 
 void rig_tick(struct rig *rig, uint64_t after_us)

@@ -605,10 +605,10 @@ static void advance_all(struct hv_core *core)
                 hv_vm_advance(core, core->vms[i]);
                 hv_status_publish(core, core->vms[i], false);
         }
+        hv_due_all_changed(core);
 }
 
 static void advance_one(struct hv_core *core, const char *uid)
-        hv_due_all_changed(core);
 {
         struct hv_vm *vm = hv_core_find_vm(core, uid);
 
@@ -627,6 +627,7 @@ static void dispatch(struct hv_core *core, const struct hv_event *event)
                 break;
         case HV_EVENT_CONNECTED:
                 on_connected(core, &event->result);
+                hv_due_all_changed(core);
                 break;
         case HV_EVENT_DISCONNECTED:
                 on_disconnected(core);
@@ -634,7 +635,6 @@ static void dispatch(struct hv_core *core, const struct hv_event *event)
                 break;
         case HV_EVENT_LISTED:
                 on_listed(core, event);
-                hv_due_all_changed(core);
                 advance_all(core);
                 break;
         case HV_EVENT_RESULT:

@@ -123,10 +123,10 @@ struct hv_core {
         struct hv_core_config config;
         struct hv_vm **vms, **scratch; /* both of the capacity */
         size_t vm_count, vm_capacity;
-
-        bool connected, connecting, listing, listed;
         zhashx_t *by_uid;
         struct ak_deadlines due; /* of VMs */
+
+        bool connected, connecting, listing, listed;
         struct ak_backoff backoff;
         uint64_t connect_at_us, list_at_us;
         uint64_t next_id, next_probe_id; /* apart, so that how often is asked does not number the rest */
@@ -153,8 +153,6 @@ struct hv_nic *hv_vm_find_nic(const struct hv_vm *vm, const char *port_id);
 struct hv_nic *hv_vm_get_nic(struct hv_core *core, struct hv_vm *vm, const char *port_id);
 struct hv_vm *hv_core_find_vm(const struct hv_core *core, const char *uid);
 struct hv_vm *hv_core_get_vm(struct hv_core *core, const char *uid);
-
-/* core_vm.c */
 void hv_core_drop_vm(struct hv_core *core, struct hv_vm *vm);
 void hv_vm_drop_nic(struct hv_vm *vm, size_t i);
 
@@ -165,6 +163,8 @@ void hv_due_all_changed(struct hv_core *core);
 /* A tick: advances the VMs whose time has come, and forgets what has been gone for long. */
 void hv_due_advance(struct hv_core *core);
 void hv_due_ask_for_wake(struct hv_core *core);
+
+/* core_vm.c */
 bool hv_vm_wanted_absent(const struct hv_vm *vm);
 /* The domain that is there is what the wish asks for: should it end, it ended by itself. */
 void hv_vm_adopt_start(struct hv_vm *vm);

@@ -570,6 +570,9 @@ static void on_lifecycle(struct hv_core *core, const struct hv_event *event)
                 for (size_t i = 0; i < vm->nic_count; i++)
                         hv_nic_rebooted(core, vm->nics[i]);
                 return;
+        case HV_LIFECYCLE_PANICKED:
+                vm->panicked = true; /* libvirt ends it, and tells that */
+                return;
         case HV_LIFECYCLE_CRASHED:
         case HV_LIFECYCLE_STOPPED:
         case HV_LIFECYCLE_DESTROYED:

@@ -108,6 +108,8 @@ struct hv_vm {
         /* A stop under way. */
         bool shutdown_sent;
         uint64_t stop_since_us, destroy_after_us, cleanup_after_us; /* the latter two: not before */
+        bool panicked;              /* the guest's kernel said so, in this run of the domain */
+        uint64_t told_off_until_us; /* the guest was told to power off; an end before this is the answer */
 
         enum ak_vm_phase ended; /* SHUTOFF, CRASHED, FAILED: why there is no domain; else ABSENT */
         struct hv_fault fault;

@@ -12,6 +12,8 @@
 #include "services/hypervisor/core_internal.h"
 
 #define STOP_RETRY HV_US(5)
+/* A guest that powers off so long after its grace period still does what it was told. */
+#define OFF_LATE HV_US(60)
 
 static const struct ak_vm_diff *wish_of(const struct hv_vm *vm)
 {
@@ -109,7 +111,7 @@ static void begin_start(struct hv_core *core, struct hv_vm *vm)
         vm->ports_until_us = core->now_us + core->config.boot_wait_us;
         vm->ended = AK_VM_PHASE_ABSENT;
         vm->cleaned = vm->shutdown_sent = false;
-        vm->stop_since_us = 0;
+        vm->stop_since_us = vm->told_off_until_us = 0;
         hv_fault_set(&vm->fault, "", "");
         if (!wish->image[0]) {
                 end_start(vm, AK_VM_PHASE_FAILED, "ImageNotFound", "virtualMachine.image is empty");
@@ -200,16 +202,22 @@ static bool may_start(const struct hv_vm *vm)
         return hv_key_newer(&key, &vm->start_tried);
 }
 
+/* It powered off as it was told to before it was wanted again: that is no end by itself. */
+static bool went_off_as_told(const struct hv_core *core, const struct hv_vm *vm)
+{
+        return vm->ended == AK_VM_PHASE_SHUTOFF && core->now_us < vm->told_off_until_us;
+}
+
 /*
  * The watcher saw it run, and there is no domain: this start is over. Where the service was away when it
  * ended (or the host was), nobody knows how: it counts as a failure, as a container does that the kubelet has
  * lost.
  */
-static void end_unseen(struct hv_vm *vm)
+static void end_unseen(const struct hv_core *core, struct hv_vm *vm)
 {
         const struct ak_vm_diff *wish = wish_of(vm);
 
-        if (!wish->started || vm->starting || vm->start_tried.set)
+        if (!wish->started || vm->starting || vm->start_tried.set || went_off_as_told(core, vm))
                 return;
         vm->start_tried = (struct hv_key){wish->generation, wish->attempt, true};
         if (vm->ended != AK_VM_PHASE_ABSENT)
@@ -223,7 +231,7 @@ static void run_vm(struct hv_core *core, struct hv_vm *vm)
         const struct ak_vm_diff *wish = wish_of(vm);
 
         if (vm->state == HV_DOMAIN_NONE) {
-                end_unseen(vm);
+                end_unseen(core, vm);
                 if (!vm->starting && may_start(vm))
                         begin_start(core, vm);
                 if (vm->starting && !vm->start_refused && vm->image_state == HV_IMAGE_READY &&
@@ -258,6 +266,7 @@ static void stop_domain(struct hv_core *core, struct hv_vm *vm)
                 emit_vm_op(core, vm, HV_OP_DESTROY);
         } else if (!vm->shutdown_sent) {
                 vm->shutdown_sent = true;
+                vm->told_off_until_us = stop_deadline(vm) + OFF_LATE;
                 emit_vm_op(core, vm, HV_OP_SHUTDOWN);
         }
 }
@@ -284,6 +293,14 @@ static void all_nics_gone(struct hv_core *core, struct hv_vm *vm)
                 hv_nic_gone(core, vm, vm->nics[i]);
 }
 
+static void tell_end(struct hv_vm *vm)
+{
+        if (vm->stopping_destroyed)
+                hv_fault_set(&vm->fault, "Destroyed", "somebody destroyed the domain");
+        else if (vm->panicked)
+                hv_fault_set(&vm->fault, "GuestPanicked", "the guest's kernel panicked");
+}
+
 static void domain_gone(struct hv_core *core, struct hv_vm *vm)
 {
         bool was = vm->state != HV_DOMAIN_NONE;
@@ -296,12 +313,11 @@ static void domain_gone(struct hv_core *core, struct hv_vm *vm)
         vm->started_us = 0;
         vm->guest_up = false;
         if (was) {
-                vm->ended = vm->stopping_crashed ? AK_VM_PHASE_CRASHED : AK_VM_PHASE_SHUTOFF;
+                vm->ended = vm->stopping_crashed || vm->panicked ? AK_VM_PHASE_CRASHED : AK_VM_PHASE_SHUTOFF;
                 vm->cleaned = false;
-                if (vm->stopping_destroyed)
-                        hv_fault_set(&vm->fault, "Destroyed", "somebody destroyed the domain");
+                tell_end(vm);
         }
-        vm->stopping_crashed = vm->stopping_destroyed = vm->shutdown_sent = false;
+        vm->panicked = vm->stopping_crashed = vm->stopping_destroyed = vm->shutdown_sent = false;
         vm->stop_since_us = vm->destroy_after_us = 0;
         all_nics_gone(core, vm);
 }

@@ -279,6 +279,10 @@ static void small_devices(struct xml *x)
         element(x, "model", "type", "none", NULL);
         close_element(x);
         element(x, "audio", "id", "1", "type", "none", NULL);
+        /* By it a guest's kernel tells that it panicked; without, the VM would seem to run on. */
+        open_element(x, "panic", "model", "isa", NULL);
+        element(x, "address", "type", "isa", "iobase", "0x505", NULL);
+        close_element(x);
 }
 
 static void devices(struct xml *x, const struct hv_domain_spec *spec, const struct hv_domain_host *host)

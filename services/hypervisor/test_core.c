@@ -512,6 +512,72 @@ static void test_power_state(void **state)
         assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 1);
 }
 
+/* Told to power off, then wanted again before it is off: "off" and "on" as the user said them. */
+static void told_off_and_wanted_again(struct rig *rig)
+{
+        struct ak_message *m = ak_message_new(ak_message_vm_diff);
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        (void)snprintf(m->vm_diff.pod_uid, sizeof(m->vm_diff.pod_uid), "%s", POD);
+        m->vm_diff.wanted = AK_VM_WANTED_SHUTDOWN;
+        m->vm_diff.generation = 2;
+        m->vm_diff.grace_ms = 30000;
+        rig_step(rig, &(struct hv_event){.type = HV_EVENT_MESSAGE, .message = m});
+        ak_message_free(m);
+        call = rig_call(rig, HV_OP_SHUTDOWN);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 3, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_RUNNING);
+        rig_vm_was_up(rig, 3, 0); /* the watcher has seen it so */
+        assert_false(rig_calls(rig, HV_OP_DESTROY));
+}
+
+static void goes_off(struct rig *rig, enum hv_lifecycle how)
+{
+        struct hv_event end = {.type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = how};
+        struct hv_action look;
+
+        rig_step(rig, &end);
+        look = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &look, HV_OK, 0, NULL);
+}
+
+static void test_off_as_told_after_it_was_wanted_again(void **state)
+{
+        struct rig *rig = *state;
+
+        told_off_and_wanted_again(rig);
+        goes_off(rig, HV_LIFECYCLE_STOPPED);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_PULLING);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 1);
+}
+
+static void test_off_by_itself_long_after_it_was_told(void **state)
+{
+        struct rig *rig = *state;
+
+        told_off_and_wanted_again(rig);
+        rig_tick(rig, 91000000);
+        goes_off(rig, HV_LIFECYCLE_STOPPED);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_SHUTOFF);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 0);
+}
+
+static void test_a_panic_is_told_as_such(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_run_vm(rig);
+        rig_step(rig, &(struct hv_event){
+                          .type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = HV_LIFECYCLE_PANICKED});
+        goes_off(rig, HV_LIFECYCLE_CRASHED);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_CRASHED);
+        assert_string_equal(rig_vm(rig)->reason, "GuestPanicked");
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 1, NULL);
+        assert_string_equal(rig_vm(rig)->reason, "");
+}
+
 /* ------------------------------------------------------------------ records */
 
 static void test_unknown_port_is_answered_and_forgotten(void **state)
@@ -601,6 +667,9 @@ int main(void)
             TEST(test_removal_during_a_start),
             TEST(test_older_generation_is_ignored),
             TEST(test_power_state),
+            TEST(test_off_as_told_after_it_was_wanted_again),
+            TEST(test_off_by_itself_long_after_it_was_told),
+            TEST(test_a_panic_is_told_as_such),
             TEST(test_unknown_port_is_answered_and_forgotten),
             TEST(test_bounds),
             TEST(test_json_round_trip),

@@ -79,6 +79,7 @@ static void test_round_trip(void **state)
                 assert_int_equal(live->nics[i].link_down, spec->nics[i].link_down);
         }
         assert_string_equal(live->nics[1].pci_address, "0000:40:00.0");
+        assert_non_null(strstr(xml, "<panic model=\"isa\">"));
         free(live);
         live = NULL;
         assert_int_equal(hv_live_xml_parse("another", xml, strlen(xml), &live), -ENOENT);

@@ -56,7 +56,8 @@
         E(x, HV_LIFECYCLE_SUSPENDED, "suspended")                                                            \
         E(x, HV_LIFECYCLE_RESUMED, "resumed")                                                                \
         E(x, HV_LIFECYCLE_REBOOTED, "rebooted")                                                              \
-        E(x, HV_LIFECYCLE_DESTROYED, "destroyed") /* by us or by somebody else */
+        E(x, HV_LIFECYCLE_DESTROYED, "destroyed") /* by us or by somebody else */                            \
+        E(x, HV_LIFECYCLE_PANICKED, "panicked")   /* its kernel said so (pvpanic); "crashed" follows */
 
 #define HV_ENUMS(X)                                                                                          \
         X(hv_op, HV_OP_VALUES)                                                                               \

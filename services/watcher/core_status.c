@@ -266,8 +266,9 @@ static json_t *terminated_state(const struct watcher_core *core, const struct wa
         bool crashed = vm->have_status && vm->status.phase == AK_VM_PHASE_CRASHED;
         if (old)
                 return json_pack("{s:O}", "terminated", old);
+        const char *how = crashed && vm->status.reason[0] ? vm->status.reason : "Crashed";
         json_t *terminated =
-            json_pack("{s:i, s:s}", "exitCode", crashed ? 1 : 0, "reason", crashed ? "Crashed" : "Shutdown");
+            json_pack("{s:i, s:s}", "exitCode", crashed ? 1 : 0, "reason", crashed ? how : "Shutdown");
         put_time(terminated, "startedAt", vm->status.started_us);
         put_time(terminated, "finishedAt", core->real);
         return json_pack("{s:o}", "terminated", terminated);

@@ -100,7 +100,8 @@ static void tell(struct watcher_core *core, struct watcher_vm *vm)
                 watcher_event_post(core, vm, true, s->reason[0] ? s->reason : "FailedStart",
                                    "VM could not be started: %.300s", s->message);
         if (s->phase == AK_VM_PHASE_CRASHED && vm->told_phase != AK_VM_PHASE_CRASHED)
-                watcher_event_post(core, vm, true, "Crashed", "VM crashed: %.300s", s->message);
+                watcher_event_post(core, vm, true, s->reason[0] ? s->reason : "Crashed", "VM crashed: %.300s",
+                                   s->message);
         if (s->phase == AK_VM_PHASE_RUNNING)
                 vm->told_started = true;
         else if (watcher_vm_is_down(vm))

@@ -161,7 +161,7 @@ static void restart_policy_always(void **state)
         world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
         assert_int_equal(json_integer_value(json_object_get(container(), "restartCount")), 1);
         world_vm(&w, UID_A, AK_VM_PHASE_CRASHED);
-        assert_int_equal(world_events(&w, "Crashed"), 1);
+        assert_int_equal(world_events(&w, "GuestPanicked"), 1);
         world_advance(&w, 1300 * MS);
         assert_int_equal(world_vm_wish(&w, UID_A)->attempt, attempt + 1); /* the second waits longer */
         world_advance(&w, 1300 * MS);
@@ -243,6 +243,19 @@ static void restart_policy_on_failure(void **state)
         world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
         world_vm(&w, UID_A, AK_VM_PHASE_SHUTOFF);
         assert_string_equal(phase(), "Succeeded");
+}
+
+static void a_crash_that_never_is_to_be_restarted_tells_why(void **state)
+{
+        (void)state;
+        world_pod(&w, UID_A, "vm", "eth0=" PORT(0), NULL);
+        world_pod_set(&w, UID_A, "spec/restartPolicy", json_string("Never"));
+        world_port(&w, PORT(0), UID_A, "eth0");
+        world_sync(&w);
+        world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
+        world_vm(&w, UID_A, AK_VM_PHASE_CRASHED);
+        assert_string_equal(phase(), "Failed");
+        assert_string_equal(container_text("terminated", "reason"), "GuestPanicked");
 }
 
 static void power_spec(void **state)
@@ -718,6 +731,7 @@ int main(void)
             T(that_it_was_up_is_part_of_the_wish),
             T(restart_policy_never),
             T(restart_policy_on_failure),
+            T(a_crash_that_never_is_to_be_restarted_tells_why),
             T(power_spec),
             T(pod_deleted_in_order),
             T(a_pod_deleted_before_it_was_started),

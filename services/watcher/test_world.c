@@ -835,6 +835,9 @@ void world_vm(struct world *w, const char *uid, enum ak_vm_phase phase)
         if (phase == AK_VM_PHASE_FAILED) {
                 (void)snprintf(s->reason, sizeof(s->reason), "ImageNotFound");
                 (void)snprintf(s->message, sizeof(s->message), "no such image");
+        } else if (phase == AK_VM_PHASE_CRASHED) {
+                (void)snprintf(s->reason, sizeof(s->reason), "GuestPanicked");
+                (void)snprintf(s->message, sizeof(s->message), "the guest's kernel panicked");
         }
         (void)snprintf(s->accel, sizeof(s->accel), "tcg");
         if (phase == AK_VM_PHASE_RUNNING)

@@ -185,7 +185,8 @@ static void on_lifecycle(virConnectPtr conn, virDomainPtr domain, int type, int 
                 event.lifecycle = how_it_stopped(detail);
                 break;
         case VIR_DOMAIN_EVENT_CRASHED:
-                event.lifecycle = HV_LIFECYCLE_CRASHED;
+                event.lifecycle = detail == VIR_DOMAIN_EVENT_CRASHED_PANICKED ? HV_LIFECYCLE_PANICKED
+                                                                              : HV_LIFECYCLE_CRASHED;
                 break;
         case VIR_DOMAIN_EVENT_SUSPENDED:
                 event.lifecycle = HV_LIFECYCLE_SUSPENDED;

@@ -19,8 +19,7 @@ static int compare(const struct net_port *p, const char *port_id, const char *po
         return r != 0 ? r : strcmp(p->key.pod_uid, pod_uid);
 }
 
-/* Index of the first record not before (port_id, pod_uid). */
-static size_t lower_bound(const struct net_core *core, const char *port_id, const char *pod_uid)
+size_t net_core_lower_bound(const struct net_core *core, const char *port_id, const char *pod_uid)
 {
         size_t low = 0, high = core->count;
 
@@ -37,7 +36,7 @@ static size_t lower_bound(const struct net_core *core, const char *port_id, cons
 
 static struct net_port *find(const struct net_core *core, const char *port_id, const char *pod_uid)
 {
-        size_t i = lower_bound(core, port_id, pod_uid);
+        size_t i = net_core_lower_bound(core, port_id, pod_uid);
 
         return i < core->count && compare(core->ports[i], port_id, pod_uid) == 0 ? core->ports[i] : NULL;
 }
@@ -58,7 +57,7 @@ static int reserve(struct net_core *core)
 
 static int insert(struct net_core *core, const char *port_id, const char *pod_uid, struct net_port **out)
 {
-        size_t i = lower_bound(core, port_id, pod_uid);
+        size_t i = net_core_lower_bound(core, port_id, pod_uid);
 
         if (core->count >= core->config.max_ports)
                 return -ENOSPC;
@@ -67,6 +66,7 @@ static int insert(struct net_core *core, const char *port_id, const char *pod_ui
                 return -ENOMEM;
         COPY(p->key.port_id, port_id);
         COPY(p->key.pod_uid, pod_uid);
+        p->forget.owner = p;
         memmove(&core->ports[i + 1], &core->ports[i], (core->count - i) * sizeof(*core->ports));
         core->ports[i] = p;
         core->count++;
@@ -76,6 +76,7 @@ static int insert(struct net_core *core, const char *port_id, const char *pod_ui
 
 static void remove_at(struct net_core *core, size_t i)
 {
+        (void)ak_deadline_set(&core->forget, &core->ports[i]->forget, 0);
         free(core->ports[i]);
         core->count--;
         memmove(&core->ports[i], &core->ports[i + 1], (core->count - i) * sizeof(*core->ports));
@@ -230,7 +231,7 @@ static int on_port_lost(struct net_core *core, const char *port_id, uint64_t now
 {
         int r = 0;
 
-        for (size_t i = lower_bound(core, port_id, "");
+        for (size_t i = net_core_lower_bound(core, port_id, "");
              r == 0 && i < core->count && strcmp(core->ports[i]->key.port_id, port_id) == 0; i++)
                 r = lose(core, core->ports[i], "TapLost", now_us, out);
         return r;
@@ -247,12 +248,34 @@ static int on_subnet_lost(struct net_core *core, const char *subnet_id, uint64_t
         return r;
 }
 
-static const struct net_found_port *find_found(const struct net_event *e, const struct net_port *p)
+static int by_port_id(const void *a, const void *b)
 {
-        for (size_t i = 0; i < e->inventory.count; i++)
-                if (memcmp(e->inventory.ports[i].key.port_id, p->key.port_id, AK_UUID_SIZE) == 0)
-                        return &e->inventory.ports[i];
-        return NULL;
+        const struct net_found_port *const *x = a, *const *y = b;
+
+        return memcmp((*x)->key.port_id, (*y)->key.port_id, AK_UUID_SIZE);
+}
+
+/* The inventory by port ID; the caller frees it. */
+static const struct net_found_port **sort_found(const struct net_event *e)
+{
+        const struct net_found_port **sorted = calloc(e->inventory.count + 1, sizeof(*sorted));
+
+        for (size_t i = 0; sorted && i < e->inventory.count; i++)
+                sorted[i] = &e->inventory.ports[i];
+        if (sorted && e->inventory.count > 1)
+                qsort(sorted, e->inventory.count, sizeof(*sorted), by_port_id);
+        return sorted;
+}
+
+static const struct net_found_port *find_found(const struct net_found_port *const *sorted, size_t count,
+                                               const struct net_port *p)
+{
+        const struct net_found_port wanted = {.key = p->key}, *key = &wanted;
+        const struct net_found_port *const *found = bsearch(&key, sorted, count, sizeof(*sorted), by_port_id);
+
+        while (found && found > sorted && by_port_id(found - 1, &key) == 0)
+                found--;
+        return found ? *found : NULL;
 }
 
 static int adopt(struct net_core *core, const struct net_found_port *f, uint64_t now_us,
@@ -292,9 +315,12 @@ static int on_inventory(struct net_core *core, const struct net_event *e, uint64
         if (!core->started)
                 core->claim_due_us = now_us + NET_CLAIM_GRACE_US;
         core->started = true;
+        AK_AUTOFREE const struct net_found_port **sorted = sort_found(e);
+        if (!sorted)
+                return -ENOMEM;
         for (size_t i = 0; r == 0 && i < core->count; i++) {
                 struct net_port *p = core->ports[i];
-                const struct net_found_port *f = find_found(e, p);
+                const struct net_found_port *f = find_found(sorted, e->inventory.count, p);
 
                 if (!f || f->ifindex != p->prepared.ifindex)
                         r = lose(core, p, "TapLost", now_us, out);
@@ -361,11 +387,18 @@ static int on_dhcp_lost(struct net_core *core, const char *subnet_id, uint64_t n
 
 /* ------------------------------------------------------------------ answers */
 
-static struct net_port *find_op(const struct net_core *core, uint64_t op, enum net_have have)
+/* The port whose operation this was: it is none any more. */
+static struct net_port *end_op(struct net_core *core, uint64_t op, enum net_have have)
 {
-        for (size_t i = 0; i < core->count; i++)
-                if (core->ports[i]->op == op && core->ports[i]->have == have)
-                        return core->ports[i];
+        struct net_port *p;
+
+        TAILQ_FOREACH(p, &core->running, running)
+        {
+                if (p->op == op && p->have == have) {
+                        TAILQ_REMOVE(&core->running, p, running);
+                        return p;
+                }
+        }
         return NULL;
 }
 
@@ -380,7 +413,7 @@ static void note_fault(struct net_port *p, const struct net_event *e)
 static int on_prepared(struct net_core *core, const struct net_event *e, uint64_t now_us,
                        struct net_actions *out)
 {
-        struct net_port *p = find_op(core, e->done.op, NET_PREPARING);
+        struct net_port *p = end_op(core, e->done.op, NET_PREPARING);
 
         if (!p)
                 return 0;
@@ -398,7 +431,7 @@ static int on_prepared(struct net_core *core, const struct net_event *e, uint64_
 static int on_released(struct net_core *core, const struct net_event *e, uint64_t now_us,
                        struct net_actions *out)
 {
-        struct net_port *p = find_op(core, e->done.op, NET_RELEASING);
+        struct net_port *p = end_op(core, e->done.op, NET_RELEASING);
         int r = 0;
 
         if (!p)
@@ -411,7 +444,7 @@ static int on_released(struct net_core *core, const struct net_event *e, uint64_
         p->have = NET_NONE;
         p->spec_known = false;
         memset(&p->prepared, 0, sizeof(p->prepared));
-        for (size_t i = lower_bound(core, p->key.port_id, "");
+        for (size_t i = net_core_lower_bound(core, p->key.port_id, "");
              r == 0 && i < core->count && strcmp(core->ports[i]->key.port_id, p->key.port_id) == 0; i++)
                 r = net_port_settle(core, core->ports[i], false, now_us, out);
         return r;
@@ -419,9 +452,9 @@ static int on_released(struct net_core *core, const struct net_event *e, uint64_
 
 /* ------------------------------------------------------------------ time */
 
-static int forget(struct net_core *core, size_t i, struct net_actions *out)
+static int forget(struct net_core *core, const struct net_port *p, struct net_actions *out)
 {
-        const struct net_port_key *key = &core->ports[i]->key;
+        const struct net_port_key *key = &p->key;
         struct ak_message m = {.type = ak_message_port_status};
         char topic[AK_TOPIC_SIZE];
 
@@ -435,7 +468,7 @@ static int forget(struct net_core *core, size_t i, struct net_actions *out)
                 return -ENOMEM;
         }
         a->topic = copy;
-        remove_at(core, i);
+        remove_at(core, net_core_lower_bound(core, key->port_id, key->pod_uid));
         return 0;
 }
 
@@ -454,13 +487,13 @@ static int end_claim_grace(struct net_core *core, uint64_t now_us, struct net_ac
 
 static int run_timers(struct net_core *core, uint64_t now_us, struct net_actions *out)
 {
+        const struct ak_deadline *d;
         int r = 0;
 
         if (core->claim_due_us != 0 && now_us >= core->claim_due_us)
                 r = end_claim_grace(core, now_us, out);
-        for (size_t i = core->count; r == 0 && i-- > 0;)
-                if (core->ports[i]->forget_us != 0 && now_us >= core->ports[i]->forget_us)
-                        r = forget(core, i, out);
+        while (r == 0 && (d = ak_deadlines_first(&core->forget)) && now_us >= d->at_us)
+                r = forget(core, d->owner, out);
         for (size_t i = 0; r == 0 && i < core->dhcp_count; i++)
                 if (core->dhcp[i].due_us != 0 && now_us >= core->dhcp[i].due_us)
                         r = restart_dhcp(core, &core->dhcp[i], now_us, out);
@@ -478,8 +511,7 @@ static int ask_to_wake(struct net_core *core, uint64_t now_us, struct net_action
         uint64_t wake_us = 0;
 
         sooner(&wake_us, core->claim_due_us);
-        for (size_t i = 0; i < core->count; i++)
-                sooner(&wake_us, core->ports[i]->forget_us);
+        sooner(&wake_us, ak_deadlines_next_us(&core->forget));
         for (size_t i = 0; i < core->dhcp_count; i++)
                 sooner(&wake_us, core->dhcp[i].due_us);
         if (wake_us == 0 || (wake_us == core->wake_us && core->wake_us > now_us))
@@ -504,6 +536,7 @@ int net_core_new(struct net_core **out, const struct net_core_config *config)
                 core->config.fabric_mtu = 1500;
         if (core->config.max_ports == 0)
                 core->config.max_ports = NET_MAX_PORTS;
+        TAILQ_INIT(&core->running);
         *out = core;
         return 0;
 }
@@ -515,6 +548,7 @@ struct net_core *net_core_free(struct net_core *core)
         for (size_t i = 0; i < core->count; i++)
                 free(core->ports[i]);
         free(core->ports);
+        ak_deadlines_deinit(&core->forget);
         free(core);
         return NULL;
 }

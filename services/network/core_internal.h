@@ -2,7 +2,10 @@
 /* Shared by the core's files only. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "libcommon/backoff.h"
+#include "libcommon/deadlines.h"
 #include "services/network/core.h"
 
 enum net_wish { NET_UNCLAIMED, NET_WANTED, NET_UNWANTED };
@@ -27,7 +30,8 @@ struct net_port {
         enum net_have have;
         struct ak_nic_diff diff; /* the latest wish; only the key where unclaimed */
 
-        uint64_t op;            /* of the running operation */
+        uint64_t op; /* of the running operation */
+        TAILQ_ENTRY(net_port) running;
         struct net_key op_key;  /* of the wish that it serves */
         struct net_key tried;   /* of the last operation that failed */
         struct net_error fault; /* why it failed */
@@ -43,7 +47,7 @@ struct net_port {
 
         bool published;
         struct ak_port_status status;
-        uint64_t forget_us; /* released: when the topic is forgotten; 0 = not */
+        struct ak_deadline forget; /* released: when the topic is forgotten */
 };
 
 /* A DHCP server that keeps dying is started again ever more slowly. */
@@ -59,6 +63,10 @@ struct net_core {
         struct net_core_config config;
         struct net_port **ports; /* sorted by port ID, then pod UID */
         size_t count, capacity;
+        /* Those that are being prepared or released, the longest first: the next answer is of one of the
+         * first. */
+        TAILQ_HEAD(net_running, net_port) running;
+        struct ak_deadlines forget;
         bool started;
         uint64_t next_op;
         uint64_t claim_due_us; /* 0 = done */
@@ -69,6 +77,9 @@ struct net_core {
 
 /* Appends a zeroed action; NULL when out of memory. */
 struct net_action *net_actions_add(struct net_actions *actions, enum net_action_type type);
+
+/* Index of the first record that is not before (port_id, pod_uid). */
+size_t net_core_lower_bound(const struct net_core *core, const char *port_id, const char *pod_uid);
 
 /* core_port.c: brings one port a step closer to its wish. `answer`: say the state even if it is no news. */
 int net_port_settle(struct net_core *core, struct net_port *port, bool answer, uint64_t now_us,

@@ -93,6 +93,7 @@ static void start(struct net_core *core, struct net_port *p, enum net_have have)
         p->op = ++core->next_op;
         p->op_key = net_port_key_of_wish(p);
         p->have = have;
+        TAILQ_INSERT_TAIL(&core->running, p, running);
 }
 
 static int start_prepare(struct net_core *core, struct net_port *p, const struct net_port_spec *spec,
@@ -131,10 +132,12 @@ static int start_release(struct net_core *core, struct net_port *p, struct net_a
 /* Another pod's record that still has this port on the host: one tap cannot serve two. */
 static const struct net_port *holder(const struct net_core *core, const struct net_port *p)
 {
-        for (size_t i = 0; i < core->count; i++) {
+        for (size_t i = net_core_lower_bound(core, p->key.port_id, ""); i < core->count; i++) {
                 const struct net_port *other = core->ports[i];
 
-                if (other != p && other->have != NET_NONE && strcmp(other->key.port_id, p->key.port_id) == 0)
+                if (strcmp(other->key.port_id, p->key.port_id) != 0)
+                        break;
+                if (other != p && other->have != NET_NONE)
                         return other;
         }
         return NULL;
@@ -181,14 +184,15 @@ static int settle_unwanted(struct net_core *core, struct net_port *p, bool answe
                            struct net_actions *out)
 {
         if (p->have != NET_NONE)
-                p->forget_us = 0;
+                (void)ak_deadline_set(&core->forget, &p->forget, 0);
         switch (p->have) {
         case NET_NONE:
                 /* The tap may have been deleted by somebody, and a VM have the NIC nevertheless. */
                 if (!net_port_let_go(p))
                         break;
-                if (answer || p->forget_us == 0)
-                        p->forget_us = now_us + NET_RELEASED_KEEP_US;
+                if ((answer || p->forget.at_us == 0) &&
+                    ak_deadline_set(&core->forget, &p->forget, now_us + NET_RELEASED_KEEP_US) < 0)
+                        return -ENOMEM;
                 return net_port_publish(p, AK_PORT_RELEASED, "Released", "", answer, out);
         case NET_PREPARING:
                 return net_port_publish(p, AK_PORT_HELD, "Preparing", "released once preparing has ended",
@@ -215,7 +219,7 @@ int net_port_settle(struct net_core *core, struct net_port *p, bool answer, uint
 {
         switch (p->wish) {
         case NET_WANTED:
-                p->forget_us = 0;
+                (void)ak_deadline_set(&core->forget, &p->forget, 0);
                 return settle_wanted(core, p, answer, out);
         case NET_UNWANTED:
                 return settle_unwanted(core, p, answer, now_us, out);

@@ -369,7 +369,8 @@ int api_attach_new(struct api_attach **out, const struct api_attach_options *opt
         a->timer_id = -1;
         a->read_again = true;
         rc = start(a);
-        a->options.pod_uid = a->options.pod_name = NULL; /* the caller's; not needed any more */
+        /* The caller's; not needed any more. */
+        a->options.bus_dir = a->options.pod_uid = a->options.pod_name = NULL;
         if (rc < 0) {
                 (void)api_attach_free(a);
                 return rc;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "libcommon/clock.h"
 #include "services/apiserver/handle_internal.h"
@@ -25,6 +26,7 @@ void api_call_deinit(struct api_call *call)
         call->watcher = api_watcher_free(call->watcher);
         call->podlog = api_podlog_free(call->podlog);
         free(call->pod_uid);
+        free(call->console_dir);
         free(call->object_name);
         free(call->object_version);
         rest_request_deinit(&call->rest);
@@ -487,13 +489,27 @@ static bool has_container(const json_t *pod, const char *name)
         return false;
 }
 
-/* The UID of the pod that a console is wanted of; NULL with the answer set. */
-static char *find_pod(struct api_call *call)
+/* Where the hypervisor service of the pod's node has its consoles. A node's name is no path. */
+static char *console_dir(const struct api_options *options, const json_t *pod)
+{
+        const char *node = json_string_value(json_object_get(json_object_get(pod, "spec"), "nodeName"));
+        char *dir = NULL;
+
+        if (options->console_dir && node && node[0] != '.' && !strchr(node, '/') &&
+            asprintf(&dir, "%s/%s", options->console_dir, node) >= 0) {
+                if (access(dir, X_OK) == 0)
+                        return dir;
+                free(dir);
+        }
+        return strdup(options->bus_dir);
+}
+
+/* Finds the pod that a console is wanted of, and where that is; without `pod_uid` the answer is set. */
+static void find_pod(struct api_call *call)
 {
         struct api_request get = call->rest.api;
         struct api_result result = {0};
         char message[600];
-        char *uid = NULL;
 
         get.verb = API_GET;
         get.subresource = "";
@@ -506,11 +522,13 @@ static char *find_pod(struct api_call *call)
                 (void)snprintf(message, sizeof(message), "container %.200s is not valid for pod %.253s",
                                call->rest.container, call->rest.api.name);
                 api_call_fail(call, 400, "BadRequest", message);
+        } else if (!(call->console_dir = console_dir(call->server->options, result.object))) {
+                api_call_fail(call, 503, "ServiceUnavailable",
+                              "the server is out of memory; try again later");
         } else {
-                uid = strdup(api_object_meta(result.object, "uid"));
+                call->pod_uid = strdup(api_object_meta(result.object, "uid"));
         }
         api_result_deinit(&result);
-        return uid;
 }
 
 static void handle_attach(struct api_call *call)
@@ -523,7 +541,7 @@ static void handle_attach(struct api_call *call)
                 api_call_fail(call, 400, "BadRequest", error);
                 return;
         }
-        call->pod_uid = find_pod(call);
+        find_pod(call);
         if (call->pod_uid)
                 call->code = 101;
 }
@@ -544,7 +562,6 @@ static void handle_log(struct api_call *call, void (*wake)(void *arg), void *arg
 {
         const struct rest_request *r = &call->rest;
         struct api_podlog_options o = {.loop = call->server->loop,
-                                       .bus_dir = call->server->options->bus_dir,
                                        .follow = r->follow,
                                        .tail_lines = r->tail_lines,
                                        .limit_bytes = r->limit_bytes,
@@ -561,9 +578,10 @@ static void handle_log(struct api_call *call, void (*wake)(void *arg), void *arg
                 api_call_fail(call, 400, "BadRequest", "the console of an earlier run of the VM is not kept");
                 return;
         }
-        call->pod_uid = find_pod(call);
+        find_pod(call);
         if (!call->pod_uid)
                 return;
+        o.bus_dir = call->console_dir;
         o.pod_uid = call->pod_uid;
         rc = api_podlog_new(&call->podlog, &o);
         if (rc == -EUSERS)

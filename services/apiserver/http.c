@@ -289,7 +289,7 @@ static enum MHD_Result upgrade(struct request *r)
             MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
         struct api_call *call = &r->call;
         struct api_attach_options o = {.loop = call->server->loop,
-                                       .bus_dir = call->server->options->bus_dir,
+                                       .bus_dir = call->console_dir,
                                        .pod_uid = call->pod_uid,
                                        .pod_name = call->rest.api.name,
                                        .v5 = strncmp(call->websocket_protocol, "v5", 2) == 0,

@@ -30,6 +30,12 @@ static const struct ak_option options[] = {
      .offset = AT(bus_dir),
      .def = "/run/alkaid/bus",
      .help = "directory of the node's bus, for the console of kubectl attach and logs"},
+    {.name = "console-dir",
+     .type = AK_OPT_STRING,
+     .offset = AT(console_dir),
+     .help =
+         "directory of the same use for more than one node: the consoles of node NAME are in its directory "
+         "NAME, if there is one, else at --bus-dir"},
     {.name = "node-name",
      .type = AK_OPT_STRING,
      .offset = AT(node_name),

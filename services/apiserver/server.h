@@ -13,7 +13,8 @@
 struct api_options {
         char *listen;
         char *state_dir, *pki_dir, *bus_dir;
-        char *node_name; /* NULL = the host's name */
+        char *console_dir; /* NULL = all consoles are in bus_dir */
+        char *node_name;   /* NULL = the host's name */
         struct ak_strlist san;
         bool auto_create_vpc;
         char *auto_vpc_cidr;

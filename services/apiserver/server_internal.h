@@ -90,7 +90,7 @@ struct api_call {
         struct api_podlog *podlog;
         bool deferred; /* the answer follows: api_handle_deferred() once woken */
         /* kubectl attach: code 101 */
-        char *pod_uid;
+        char *pod_uid, *console_dir;
         char websocket_accept[WEBSOCKET_ACCEPT_SIZE];
         const char *websocket_protocol;
 };

@@ -155,6 +155,7 @@ void harness_deinit(struct harness *h)
         free(h->options.state_dir);
         free(h->options.pki_dir);
         free(h->options.bus_dir);
+        free(h->options.console_dir);
         free(h->options.node_name);
         free(h->options.auto_vpc_cidr);
 }

@@ -128,14 +128,14 @@ static void *serve(void *arg)
         }
 }
 
-static void service_start(struct service *s, const struct harness *h)
+static void service_start(struct service *s, const char *dir)
 {
         char endpoint[200];
         int none = 0, linger = 0;
 
         *s = (struct service){.stop_fd = eventfd(0, EFD_CLOEXEC)};
-        (void)mkdir(h->options.bus_dir, 0700);
-        (void)snprintf(endpoint, sizeof(endpoint), "ipc://%s/%s", h->options.bus_dir, AK_CONSOLE_ENDPOINT);
+        (void)mkdir(dir, 0700);
+        (void)snprintf(endpoint, sizeof(endpoint), "ipc://%s/%s", dir, AK_CONSOLE_ENDPOINT);
         s->context = zmq_ctx_new();
         s->router = zmq_socket(s->context, ZMQ_ROUTER);
         (void)zmq_setsockopt(s->router, ZMQ_SNDHWM, &none, sizeof(none));
@@ -360,7 +360,7 @@ static int setup(void **state)
         *state = &f;
         if (harness_start(&f.h) != 0)
                 return -1;
-        service_start(&f.service, &f.h);
+        service_start(&f.service, f.h.options.bus_dir);
         assert_int_equal(
             harness_do(&f.h, "POST", PODS,
                        "{\"metadata\":{\"name\":\"vm\",\"uid\":\"u-1\"},\"spec\":{\"containers\":[{\"name\":"
@@ -369,6 +369,28 @@ static int setup(void **state)
             201);
         assert_int_equal(
             harness_do(&f.h, "POST", PODS, "{\"metadata\":{\"name\":\"gone\",\"uid\":\"gone\"}}", NULL), 201);
+        return 0;
+}
+
+/* The consoles of node "node1" have a directory of their own; nothing is in the bus directory. */
+static int setup_nodes(void **state)
+{
+        static struct fixture f;
+        char node[300];
+
+        harness_init(&f.h);
+        *state = &f;
+        assert_true(asprintf(&f.h.options.console_dir, "%s/consoles", f.h.dir) > 0);
+        (void)mkdir(f.h.options.console_dir, 0700);
+        (void)snprintf(node, sizeof(node), "%s/node1", f.h.options.console_dir);
+        service_start(&f.service, node);
+        if (harness_start(&f.h) != 0)
+                return -1;
+        assert_int_equal(
+            harness_do(&f.h, "POST", PODS,
+                       "{\"metadata\":{\"name\":\"vm\",\"uid\":\"u-1\"},\"spec\":{\"nodeName\":\"node1\"}}",
+                       NULL),
+            201);
         return 0;
 }
 
@@ -407,6 +429,14 @@ static void test_attach_v5(void **state)
 static void test_attach_v4(void **state)
 {
         attach_session(*state, "v4.channel.k8s.io");
+}
+
+static void test_console_of_a_node(void **state)
+{
+        struct fixture *f = *state;
+
+        attach_session(f, "v5.channel.k8s.io");
+        assert_int_equal(harness_do(&f->h, "GET", PODS "/vm/log", NULL, NULL), 200);
 }
 
 /* Closing stdin ends neither the VM nor the output. */
@@ -626,6 +656,7 @@ int main(void)
             cmocka_unit_test(test_times_taken_off),
             cmocka_unit_test_setup_teardown(test_attach_v5, setup, teardown),
             cmocka_unit_test_setup_teardown(test_attach_v4, setup, teardown),
+            cmocka_unit_test_setup_teardown(test_console_of_a_node, setup_nodes, teardown),
             cmocka_unit_test_setup_teardown(test_stdin_close, setup, teardown),
             cmocka_unit_test_setup_teardown(test_attach_errors, setup, teardown),
             cmocka_unit_test_setup_teardown(test_attach_without_vm, setup, teardown),

@@ -3,12 +3,15 @@
 # paths, so they are made from a build that was configured for its place:
 #   cmake --preset release -B build/package -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_INSTALL_SYSCONFDIR=/etc
 
+# Debian's revision of one version of the programs, where it is packaged more than once.
+set(ALKAID_PACKAGE_VERSION ${PROJECT_VERSION} CACHE STRING "Version of the Debian packages")
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME alkaid)
 set(CPACK_PACKAGE_VENDOR Alkaid)
 set(CPACK_PACKAGE_CONTACT "Alkaid developers <developers@alkaid.io>")
 set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
-set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_PACKAGE_VERSION ${ALKAID_PACKAGE_VERSION})
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_ALL server node cli)
@@ -21,14 +24,14 @@ set(CPACK_DEBIAN_SERVER_PACKAGE_NAME alkaid-server)
 set(CPACK_COMPONENT_SERVER_DESCRIPTION "API server of Alkaid, declarative NIC hotplug for virtual machines
  The Kubernetes-style API in which VMs, their NICs, VPCs and subnets are
  declared; its store is a SQLite database.")
-set(CPACK_DEBIAN_SERVER_PACKAGE_DEPENDS "alkaid-cli (= ${PROJECT_VERSION}), systemd | systemd-standalone-sysusers")
+set(CPACK_DEBIAN_SERVER_PACKAGE_DEPENDS "alkaid-cli (= ${ALKAID_PACKAGE_VERSION}), systemd | systemd-standalone-sysusers")
 
 set(CPACK_DEBIAN_NODE_PACKAGE_NAME alkaid-node)
 set(CPACK_COMPONENT_NODE_DESCRIPTION "services of an Alkaid node, declarative NIC hotplug for virtual machines
  The watcher, which follows the node's VM pods in the API, the network service,
  which makes taps, bridges, DHCP and filters, and the hypervisor service, which
  runs VMs by libvirt and plugs their NICs.")
-set(CPACK_DEBIAN_NODE_PACKAGE_DEPENDS "alkaid-cli (= ${PROJECT_VERSION}), dnsmasq-base, iproute2")
+set(CPACK_DEBIAN_NODE_PACKAGE_DEPENDS "alkaid-cli (= ${ALKAID_PACKAGE_VERSION}), dnsmasq-base, iproute2")
 set(CPACK_DEBIAN_NODE_PACKAGE_RECOMMENDS "libvirt-daemon-system, qemu-system-x86, qemu-utils")
 
 set(CPACK_DEBIAN_CLI_PACKAGE_NAME alkaid-cli)

@@ -151,6 +151,16 @@ struct net_name net_vxlan_name(const char *subnet)
         return name_from("akx", subnet, 12);
 }
 
+struct net_name net_wire_name(const char *port_id)
+{
+        return name_from("akw", port_id, 12);
+}
+
+struct net_name net_wire_far_name(const char *port_id)
+{
+        return name_from("akz", port_id, 12);
+}
+
 struct net_name net_netns_name(const char *vpc_id)
 {
         return name_from("ak-", vpc_id, 12);

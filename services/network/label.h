@@ -50,4 +50,6 @@ struct net_name net_gateway_name(const char *subnet);      /* akg + 12: its end 
 struct net_name net_uplink_name(const char *vpc_id);       /* aku + 12: the host's end of the way out */
 struct net_name net_uplink_inner_name(const char *vpc_id); /* aki + 12: the namespace's */
 struct net_name net_vxlan_name(const char *subnet);        /* akx + 12 */
+struct net_name net_wire_name(const char *port_id);        /* akw + 12: the near end of a tap's wire */
+struct net_name net_wire_far_name(const char *port_id);    /* akz + 12: the far end, in a switch */
 struct net_name net_netns_name(const char *vpc_id);        /* ak- + 12 */

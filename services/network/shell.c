@@ -357,7 +357,8 @@ static int make_ovn(struct vpc_backend **out, const char *node, const struct net
                                       .nb = o->ovn_nb,
                                       .ovs = o->ovs_db,
                                       .lease_seconds = (uint32_t)(o->dhcp_lease / 1000000),
-                                      .encap_ip = o->vtep};
+                                      .encap_ip = o->vtep,
+                                      .anti_spoofing = o->anti_spoofing};
         int r = vpc_ovn_new(out, &options, &error);
 
         return r < 0 ? complain(r == -EINVAL ? 2 : 1, "backend", error.message) : 0;

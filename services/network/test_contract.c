@@ -216,7 +216,7 @@ static void ports_outlive_the_backend(void **state)
 /* Waits for an event; others on the way are let pass. */
 static bool is_told(struct vpc_backend *b, enum vpc_event_type type, const char *id)
 {
-        uint64_t end_us = ak_clock_monotonic_us() + 5000000;
+        uint64_t end_us = ak_clock_monotonic_us() + 30000000;
         struct vpc_event e;
 
         while (ak_clock_monotonic_us() < end_us) {

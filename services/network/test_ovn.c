@@ -38,7 +38,8 @@ static struct vpc_backend *make(const char *node)
 
         snprintf(nb, sizeof(nb), "unix:%s/ovn/nb.sock", root);
         snprintf(ovs, sizeof(ovs), "unix:%s/ovn/ovs.sock", root);
-        struct ovn_options options = {.node = node, .nb = nb, .ovs = ovs, .lease_seconds = 600};
+        struct ovn_options options = {
+            .node = node, .nb = nb, .ovs = ovs, .lease_seconds = 600, .anti_spoofing = true};
         if (vpc_ovn_new(&b, &options, &error) < 0) {
                 fprintf(stderr, "%s: %s\n", error.reason, error.message);
                 return NULL;
@@ -109,7 +110,9 @@ static int tear_down(void **state)
         snprintf(command, sizeof(command),
                  "ovn-nbctl --db=unix:%1$s/ovn/nb.sock show; ovn-nbctl --db=unix:%1$s/ovn/nb.sock list "
                  "dhcp_options; "
-                 "ovn-nbctl --db=unix:%1$s/ovn/nb.sock list port_group; ip -o link | grep 'alkaid node'; "
+                 "ovn-nbctl --db=unix:%1$s/ovn/nb.sock list port_group; ip -o link | grep 'alkaid node'; ip "
+                 "-o link | "
+                 "grep -E ' ak[wz]'; nft list tables; "
                  "ovs-vsctl "
                  "--db=unix:%1$s/ovn/ovs.sock list-ports br-int; ls /run/netns",
                  root);
@@ -208,32 +211,62 @@ static size_t icmp6_frame(uint8_t f[78], uint8_t type)
         return 78;
 }
 
-/* The type of the first ICMPv6 message that comes from port 1 within 200 ms; -1: none does. */
-static int first_type(int wire)
+/* Which types of ICMPv6 messages come from port 1 until there is none for 200 ms, as bits from 128 on. */
+static unsigned int types_of(int wire)
 {
         uint8_t f[2048], mac[6];
         struct pollfd p = {.fd = wire, .events = POLLIN};
+        unsigned int types = 0;
 
         (void)ak_mac_bytes("06:00:00:01:01:01", mac);
         while (poll(&p, 1, 200) == 1) {
                 ssize_t n = recv(wire, f, sizeof(f), 0);
 
-                if (n > 54 && memcmp(f + 6, mac, 6) == 0 && f[20] == 58 && (f[54] == 137 || f[54] == 128))
-                        return f[54];
+                if (n > 54 && memcmp(f + 6, mac, 6) == 0 && f[20] == 58 && f[54] >= 128 && f[54] < 160)
+                        types |= 1U << (f[54] - 128);
         }
-        return -1;
+        return types;
 }
 
-static void say_from(struct guest *from, uint16_t port, const char *text)
+#define ECHO_REQUEST  (1U << 0)
+#define ADVERTISEMENT (1U << (134 - 128))
+#define REDIRECT      (1U << (137 - 128))
+
+/* An advertisement and a redirect, then an echo request, until one of these arrives. */
+static unsigned int what_passes(struct guest *from, int wire)
+{
+        uint64_t end_us = ak_clock_monotonic_us() + 30000000;
+        unsigned int types = 0;
+        uint8_t f[78];
+
+        while (!(types & ECHO_REQUEST) && ak_clock_monotonic_us() < end_us) {
+                assert_int_equal(guest_send_frame(from, f, icmp6_frame(f, 134)), 0);
+                assert_int_equal(guest_send_frame(from, f, icmp6_frame(f, 137)), 0);
+                assert_int_equal(guest_send_frame(from, f, icmp6_frame(f, 128)), 0);
+                types |= types_of(wire);
+        }
+        return types & (ECHO_REQUEST | ADVERTISEMENT | REDIRECT);
+}
+
+static void say_from(struct guest *from, uint16_t port, const char *peer, const char *text)
 {
         struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(port)},
                            to = {.sin_family = AF_INET, .sin_port = htons(9999)};
         AK_AUTOCLOSE int fd = guest_socket(from, AF_INET, SOCK_DGRAM, 0);
 
-        (void)inet_pton(AF_INET, "10.0.1.12", &to.sin_addr);
+        (void)inet_pton(AF_INET, peer, &to.sin_addr);
         assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
         assert_int_equal(sendto(fd, text, strlen(text), 0, (struct sockaddr *)&to, sizeof(to)),
                          (ssize_t)strlen(text));
+}
+
+/* Until ovn-controller has done what the database says. */
+static void wait_hv(void)
+{
+        char nb[96];
+
+        snprintf(nb, sizeof(nb), "--db=unix:%s/ovn/nb.sock", root);
+        assert_int_equal(host_run(NULL, 0, RUN("ovn-nbctl", nb, "--timeout=30", "--wait=hv", "sync")), 0);
 }
 
 static void give_ipv6(struct net_port_spec *s, const char *address)
@@ -245,12 +278,11 @@ static void give_ipv6(struct net_port_spec *s, const char *address)
 
 /* What comes from a DHCP server or a router among the guests is dropped; what was sent after it comes first.
  */
-static void guests_are_no_dhcp_servers_and_redirect_nobody(void **state)
+static void guests_are_no_dhcp_servers_and_no_routers(void **state)
 {
         struct host *h = *state;
         struct net_port_spec s1 = test_spec(1, 1, 1), s2 = test_spec(1, 1, 2);
         char text[16] = "";
-        uint8_t f[78];
 
         give_ipv6(&s1, "fd00:1::400:ff:fe01:101");
         give_ipv6(&s2, "fd00:1::400:ff:fe01:102");
@@ -258,21 +290,105 @@ static void guests_are_no_dhcp_servers_and_redirect_nobody(void **state)
         assert_true(guest_ping(a, "10.0.1.12"));
         AK_AUTOCLOSE int server = guest_listen(b, SOCK_DGRAM, 9999);
         struct pollfd p = {.fd = server, .events = POLLIN};
-        say_from(a, 67, "rogue");
-        say_from(a, 68, "client");
+        say_from(a, 67, "10.0.1.12", "rogue");
+        say_from(a, 68, "10.0.1.12", "client");
         assert_int_equal(poll(&p, 1, 30000), 1);
         assert_int_equal(recv(server, text, sizeof(text) - 1, 0), 6);
         assert_string_equal(text, "client");
-        /* a redirect, then an echo request, until one of them arrives */
         AK_AUTOCLOSE int wire = guest_socket(b, AF_PACKET, SOCK_RAW, htons(ETH_P_IPV6));
+        assert_int_equal(what_passes(a, wire), ECHO_REQUEST);
+        /* nor where the switch has stateful ACLs, which let neighbour discovery pass */
+        s1.restricted = s2.restricted = true;
+        s1.rule_count = s2.rule_count = 2;
+        snprintf(s1.rules[0], sizeof(s1.rules[0]), "in any - 0.0.0.0/0,::/0");
+        snprintf(s1.rules[1], sizeof(s1.rules[1]), "out any - 0.0.0.0/0,::/0");
+        memcpy(s2.rules, s1.rules, sizeof(s2.rules));
+        prepare(h, &s1);
+        prepare(h, &s2);
+        wait_hv();
+        assert_int_equal(what_passes(a, wire), ECHO_REQUEST);
+}
+
+struct lost {
+        const char *tap, *reason;
+        uint64_t of_all, of_port;
+};
+
+static void note_lost(void *arg, const char *tap, const char *reason, uint64_t packets)
+{
+        struct lost *l = arg;
+
+        if (strcmp(reason, l->reason) != 0)
+                return;
+        if (!tap)
+                l->of_all = packets;
+        else if (strcmp(tap, l->tap) == 0)
+                l->of_port = packets;
+}
+
+/* Until something of that reason is counted, of the node and of the port. */
+static void comes_to_be_counted(struct host *h, const struct net_port_spec *s, const char *reason)
+{
+        struct net_name tap = net_tap_name(s->key.port_id);
+        struct lost l = {.tap = tap.s, .reason = reason};
         uint64_t end_us = ak_clock_monotonic_us() + 30000000;
-        int type = -1;
-        while (type < 0 && ak_clock_monotonic_us() < end_us) {
-                assert_int_equal(guest_send_frame(a, f, icmp6_frame(f, 137)), 0);
-                assert_int_equal(guest_send_frame(a, f, icmp6_frame(f, 128)), 0);
-                type = first_type(wire);
+        struct net_error error = {0};
+
+        while ((l.of_port == 0 || l.of_all < l.of_port) && ak_clock_monotonic_us() < end_us) {
+                if (h->b->ops->drops(h->b, true, note_lost, &l, &error) < 0)
+                        fail_msg("%s", error.message);
+                if (l.of_port == 0)
+                        (void)poll(NULL, 0, 20);
         }
-        assert_int_equal(type, 128);
+        if (l.of_port == 0 || l.of_all < l.of_port)
+                fail_msg("%s: %llu, of the port %llu", reason, (unsigned long long)l.of_all,
+                         (unsigned long long)l.of_port);
+}
+
+static void what_is_dropped_is_counted(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s = test_spec(1, 1, 1);
+        static const uint8_t arp[] = {0, 1, 8, 0, 6, 4, 0, 1, 6, 0, 0, 1, 1, 1, 10, 0, 1, 99};
+        uint8_t f[78];
+
+        give_ipv6(&s, "fd00:1::400:ff:fe01:101");
+        struct guest *a = plug(h, 0, &s, "10.0.1.11");
+        say_from(a, 67, "10.0.1.1", "rogue");
+        comes_to_be_counted(h, &s, "rogue_dhcp");
+        assert_int_equal(guest_send_frame(a, f, icmp6_frame(f, 134)), 0);
+        comes_to_be_counted(h, &s, "rogue_ra");
+        (void)icmp6_frame(f, 128);
+        f[11] ^= 1;
+        assert_int_equal(guest_send_frame(a, f, sizeof(f)), 0);
+        comes_to_be_counted(h, &s, "spoofed_mac");
+        (void)icmp6_frame(f, 128);
+        f[37] ^= 1;
+        assert_int_equal(guest_send_frame(a, f, sizeof(f)), 0);
+        comes_to_be_counted(h, &s, "spoofed_ip");
+        (void)icmp6_frame(f, 0);
+        f[13] = 0x06;
+        f[12] = 0x08;
+        memcpy(f + 14, arp, sizeof(arp));
+        assert_int_equal(guest_send_frame(a, f, 60), 0);
+        comes_to_be_counted(h, &s, "spoofed_arp");
+        f[12] = 0x12;
+        assert_int_equal(guest_send_frame(a, f, 60), 0);
+        comes_to_be_counted(h, &s, "other_protocol");
+        s.egress_kbps = 64;
+        prepare(h, &s);
+        for (int i = 0; i < 2000; i++)
+                say_from(a, 68, "10.0.1.1",
+                         "much, and more of it, so that it is more than the cap lets pass");
+        comes_to_be_counted(h, &s, "over_rate");
+        h->guests[0] = guest_free(a);
+        struct net_error error = {0};
+        if (h->b->ops->release(h->b, &s.key, &error) < 0)
+                fail_msg("%s", error.message);
+        char left[256] = "";
+        (void)host_run(left, sizeof(left),
+                       RUN("sh", "-c", "nft list tables; ip -o link | grep -E ' ak(w|z)'"));
+        assert_string_equal(left, "");
 }
 
 static bool connects(struct guest *from, struct guest *to, const char *address, uint16_t port)
@@ -284,10 +400,10 @@ static bool connects(struct guest *from, struct guest *to, const char *address, 
         return client >= 0;
 }
 
-/* ovn-controller follows the database: until what is wished shows, for at most 5 s. */
+/* ovn-controller follows the database: until what is wished shows, for at most 30 s. */
 static bool becomes(struct guest *from, struct guest *to, uint16_t port, bool wished)
 {
-        uint64_t end_us = ak_clock_monotonic_us() + 5000000;
+        uint64_t end_us = ak_clock_monotonic_us() + 30000000;
 
         while (connects(from, to, "10.0.1.12", port) != wished)
                 if (ak_clock_monotonic_us() > end_us)
@@ -351,8 +467,8 @@ static void a_database_that_is_away_is_an_error(void **state)
 {
         struct vpc_backend *b = NULL;
         struct net_port_spec s = test_spec(1, 1, 1);
-        struct ovn_options options = {"test-ovn", "unix:/nonexistent/nb.sock", "unix:/nonexistent/ovs.sock",
-                                      600, NULL};
+        struct ovn_options options = {
+            "test-ovn", "unix:/nonexistent/nb.sock", "unix:/nonexistent/ovs.sock", 600, NULL, true};
         struct net_prepared p;
         struct net_error error = {0};
 
@@ -372,10 +488,11 @@ static void a_database_that_is_away_is_an_error(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-            HOST(guests_of_a_vpc_reach_each_other), HOST(vpcs_with_the_same_addresses_do_not_meet),
-            HOST(spoofed_frames_do_not_leave),      HOST(guests_are_no_dhcp_servers_and_redirect_nobody),
-            HOST(security_groups_change_live),      HOST(a_tap_made_anew_carries_packets),
-            HOST(what_it_cannot_do_is_said),        HOST(a_database_that_is_away_is_an_error),
+            HOST(guests_of_a_vpc_reach_each_other),    HOST(vpcs_with_the_same_addresses_do_not_meet),
+            HOST(spoofed_frames_do_not_leave),         HOST(guests_are_no_dhcp_servers_and_no_routers),
+            HOST(what_is_dropped_is_counted),          HOST(security_groups_change_live),
+            HOST(a_tap_made_anew_carries_packets),     HOST(what_it_cannot_do_is_said),
+            HOST(a_database_that_is_away_is_an_error),
         };
 
         if (access("/usr/bin/ovn-northd", X_OK) != 0 || access("/usr/sbin/ovs-vswitchd", X_OK) != 0) {

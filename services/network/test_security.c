@@ -213,14 +213,14 @@ static size_t icmp6_frame(uint8_t out[128], const char *mac, const char *from, u
 
 static void send_and_count(struct pair *p, const uint8_t *frame, size_t len, enum filter_reason reason)
 {
-        uint64_t end_us = ak_clock_monotonic_us() + 3000000;
+        uint64_t end_us = ak_clock_monotonic_us() + 30000000;
 
         mark_counters(p);
         for (int i = 0; i < 3; i++)
                 assert_int_equal(guest_send_frame(p->a, frame, len), 0);
         while (counted(p, reason) < 3 && ak_clock_monotonic_us() < end_us)
-                (void)poll(NULL, 0, 5); /* the frames are on their way through the guest's wire */
-        assert_int_equal(counted(p, reason), 3);
+                (void)poll(NULL, 0, 5);       /* the frames are on their way through the guest's wire */
+        assert_true(counted(p, reason) >= 3); /* a guest says more than it is asked to */
 }
 
 static void what_is_not_ones_own_is_dropped_and_counted(void **state)
@@ -252,6 +252,38 @@ static void a_table_of_an_older_version_goes_at_teardown(void **state)
         (void)state;
         snprintf(old, sizeof(old), "alkaid-%s", NODE);
         assert_int_equal(host_run(NULL, 0, RUN("nft", "add", "table", "netdev", old)), 0);
+}
+
+/*
+ * A filter at the tap's ingress is there before what a switch of the kernel takes frames with, a bridge's as
+ * the Open vSwitch datapath's (netdev_rx_handler_register): the bridge's own filter sees nothing of what it
+ * drops.
+ */
+static void an_ingress_filter_comes_before_the_switch(void **state)
+{
+        struct pair *p = *state;
+        struct net_name tap = net_tap_name(p->a_spec.key.port_id);
+        struct net_error error = {0};
+        struct filter *ingress = NULL, *bridge = p->filter;
+        uint64_t now[FILTER_REASON_COUNT];
+        uint8_t f[128];
+
+        assert_int_equal(filter_new_ingress(&ingress, "test-ingress"), 0);
+        if (filter_set_port(ingress, tap.s, &p->a_spec, &error) < 0)
+                fail_msg("%s", error.message);
+        assert_true(guest_ping(p->a, "10.0.1.12"));
+        p->filter = ingress;
+        send_and_count(p, f, icmp6_frame(f, p->a_spec.mac, "fe80::1", 134, "::"), FILTER_rogue_ra);
+        send_and_count(p, f, udp_frame(f, p->b_spec.mac, "10.0.1.11", 5000, 5001), FILTER_spoofed_mac);
+        p->filter = bridge;
+        read_counters(p, now);
+        assert_int_equal(now[FILTER_rogue_ra], 0);
+        assert_int_equal(now[FILTER_spoofed_mac], 0);
+        assert_true(guest_ping(p->a, "10.0.1.12"));
+        assert_int_equal(filter_clear_port(ingress, tap.s, &error), 0);
+        send_and_count(p, f, icmp6_frame(f, p->a_spec.mac, "fe80::1", 134, "::"), FILTER_rogue_ra);
+        assert_int_equal(filter_teardown_if_empty(ingress, &error), 0);
+        filter_free(ingress);
 }
 
 static void a_port_without_ipv6_sends_none(void **state)
@@ -939,6 +971,7 @@ int main(int argc, char **argv)
         const struct CMUnitTest tests[] = {
             PAIR(what_is_not_ones_own_is_dropped_and_counted),
             PAIR(a_table_of_an_older_version_goes_at_teardown),
+            PAIR(an_ingress_filter_comes_before_the_switch),
             PAIR(a_port_without_ipv6_sends_none),
             PAIR(a_tap_made_again_is_guarded_again),
             PAIR(rules_by_protocol_and_port),

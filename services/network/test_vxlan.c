@@ -99,7 +99,7 @@ static int start_ovn(struct node *n, unsigned int number, struct answer *a)
         if (host_run(a->text, sizeof(a->text), RUN("sh", "-c", script)) != 0)
                 return -EIO;
         struct ovn_options options = {
-            .node = name, .nb = nb, .ovs = ovs, .lease_seconds = 600, .encap_ip = ip};
+            .node = name, .nb = nb, .ovs = ovs, .lease_seconds = 600, .encap_ip = ip, .anti_spoofing = true};
         r = vpc_ovn_new(&n->backend, &options, &error);
         snprintf(a->text, sizeof(a->text), "%s", error.message);
         return r;

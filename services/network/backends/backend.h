@@ -125,6 +125,8 @@ struct ovn_options {
         const char *nb, *ovs; /* OVSDB servers, "unix:PATH" or "tcp:ADDRESS:PORT": northbound, this node's */
         uint32_t lease_seconds;
         const char *encap_ip; /* our Geneve address, for the MTU; NULL or "": no limit */
+        bool anti_spoofing; /* look at what VMs send before OVN does, and count; needs nftables' netdev family
+                             */
 };
 int vpc_ovn_new(struct vpc_backend **out, const struct ovn_options *options, struct net_error *error);
 

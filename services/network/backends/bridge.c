@@ -344,33 +344,10 @@ static int bridge_sweep(struct vpc_backend *backend, struct net_error *error)
 
 /* ------------------------------------------------------------------ drops */
 
-struct drops {
-        vpc_drops_fn *fn;
-        void *arg;
-};
-
-static void tell_port(void *arg, const char *tap, enum filter_reason reason, uint64_t packets)
-{
-        const struct drops *d = arg;
-
-        d->fn(d->arg, tap, filter_reason_name(reason), packets);
-}
-
 static int bridge_drops(struct vpc_backend *backend, bool by_port, vpc_drops_fn *fn, void *arg,
                         struct net_error *error)
 {
-        struct bridge *b = bridge_of(backend);
-        uint64_t packets[FILTER_REASON_COUNT];
-        struct drops d = {fn, arg};
-
-        if (!b->filter)
-                return 0;
-        int r = filter_count(b->filter, packets, error);
-        if (r < 0)
-                return r;
-        for (int i = 0; i < FILTER_REASON_COUNT; i++)
-                fn(arg, NULL, filter_reason_name((enum filter_reason)i), packets[i]);
-        return by_port ? filter_count_by_port(b->filter, tell_port, &d, error) : 0;
+        return filter_drops(bridge_of(backend)->filter, by_port, fn, arg, error);
 }
 
 /* ------------------------------------------------------------------ teardown */

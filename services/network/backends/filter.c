@@ -15,19 +15,22 @@
 struct filter {
         pthread_mutex_t lock;
         struct nft_ctx *nft;
-        char table[NET_NODE_MAX + 8]; /* alkaid-NODE */
-        bool ready;                   /* the table is known to stand, and state to be true of it */
+        char node[NET_NODE_MAX + 1];
+        char table[NET_NODE_MAX + 16]; /* with its family: bridge alkaid-NODE */
+        bool ready;                    /* the table is known to stand, and state to be true of it */
         struct filter_state state;
 };
 
-int filter_new(struct filter **out, const char *node)
+static int new_filter(struct filter **out, const char *node, bool ingress)
 {
         struct filter *f = calloc(1, sizeof(*f));
 
         if (!f)
                 return -ENOMEM;
         pthread_mutex_init(&f->lock, NULL);
-        snprintf(f->table, sizeof(f->table), "alkaid-%s", node);
+        snprintf(f->node, sizeof(f->node), "%s", node);
+        snprintf(f->table, sizeof(f->table), "%s alkaid-%s", ingress ? "netdev" : "bridge", node);
+        f->state.ingress = ingress;
         f->nft = nft_ctx_new(NFT_CTX_DEFAULT);
         if (!f->nft || nft_ctx_buffer_error(f->nft) != 0 || nft_ctx_buffer_output(f->nft) != 0) {
                 filter_free(f);
@@ -35,6 +38,16 @@ int filter_new(struct filter **out, const char *node)
         }
         *out = f;
         return 0;
+}
+
+int filter_new(struct filter **out, const char *node)
+{
+        return new_filter(out, node, false);
+}
+
+int filter_new_ingress(struct filter **out, const char *node)
+{
+        return new_filter(out, node, true);
 }
 
 struct filter *filter_free(struct filter *f)
@@ -68,9 +81,9 @@ static int run(struct filter *f, const char *commands, struct net_error *error)
         char first[300];
         snprintf(first, sizeof(first), "%.*s", (int)strcspn(words, "\n"), words);
         net_error_set(error, "FilterFailed",
-                      "nftables: %s (needs a kernel with nftables' bridge family; --anti-spoofing=false does "
+                      "nftables: %s (needs a kernel with nftables' %s family; --anti-spoofing=false does "
                       "without)",
-                      first);
+                      first, f->state.ingress ? "netdev" : "bridge");
         f->ready = false; /* someone may have removed the table */
         return -EIO;
 }
@@ -109,7 +122,7 @@ static json_t *list_elements(void *arg, const char *kind, const char *name)
         struct filter *f = arg;
         char command[NET_NODE_MAX + 64];
 
-        snprintf(command, sizeof(command), "list %s bridge %s %s", kind, f->table, name);
+        snprintf(command, sizeof(command), "list %s %s %s", kind, f->table, name);
         json_auto_t *answer = list(f, command);
         return elements_of(answer, kind);
 }
@@ -118,7 +131,7 @@ static json_t *list_elements(void *arg, const char *kind, const char *name)
 
 static int make_table(struct filter *f, struct net_error *error)
 {
-        AK_AUTOFREE char *commands = filter_table_commands(f->table);
+        AK_AUTOFREE char *commands = filter_table_commands(f->table, f->state.ingress);
 
         return run(f, commands, error);
 }
@@ -129,8 +142,7 @@ static int load(struct filter *f, struct net_error *error)
         int r = filter_state_load(&f->state, list_elements, f);
         if (r < 0) {
                 filter_state_deinit(&f->state);
-                net_error_set(error, "FilterFailed", "cannot read table bridge %s: %s", f->table,
-                              strerror(-r));
+                net_error_set(error, "FilterFailed", "cannot read table %s: %s", f->table, strerror(-r));
         }
         return r;
 }
@@ -182,19 +194,27 @@ static int find_rules(struct filter *f, const struct net_port_spec *spec, struct
         return r->commands ? 0 : -ENOMEM;
 }
 
-static struct filter_port *make_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
-                                     const struct filter_port *old)
+/* near, far: NULL, or the ends of the tap's wire. */
+struct wish {
+        const char *tap, *near, *far;
+        const struct net_port_spec *spec; /* NULL: the port has nothing */
+};
+
+static struct filter_port *make_port(struct filter *f, const struct wish *w, const struct filter_port *old)
 {
         struct filter_port *p = calloc(1, sizeof(*p));
 
         if (!p)
                 return NULL;
-        snprintf(p->tap, sizeof(p->tap), "%s", tap);
-        p->egress_kbps = spec->egress_kbps;
-        if (spec->restricted && find_rules(f, spec, &p->rules) < 0)
+        snprintf(p->tap, sizeof(p->tap), "%s", w->tap);
+        snprintf(p->near, sizeof(p->near), "%s", w->near ? w->near : "");
+        snprintf(p->far, sizeof(p->far), "%s", w->far ? w->far : "");
+        p->ingress = f->state.ingress;
+        p->egress_kbps = w->spec->egress_kbps;
+        if (w->spec->restricted && !p->ingress && find_rules(f, w->spec, &p->rules) < 0)
                 return filter_port_free(p);
         p->mark = old && old->rules == p->rules ? old->mark : filter_state_draw(&f->state);
-        p->elements = filter_port_elements(p, spec);
+        p->elements = filter_port_elements(p, w->spec);
         return p->elements ? p : filter_port_free(p);
 }
 
@@ -233,26 +253,23 @@ static int change(struct filter *f, const char *tap, struct filter_port *p, stru
         return 0;
 }
 
-/* spec NULL: the port has nothing. */
-static int try_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
-                    struct net_error *error)
+static int try_port(struct filter *f, const struct wish *w, struct net_error *error)
 {
-        struct filter_port *p = spec ? make_port(f, tap, spec, filter_state_port(&f->state, tap)) : NULL;
+        struct filter_port *p = w->spec ? make_port(f, w, filter_state_port(&f->state, w->tap)) : NULL;
 
-        return spec && !p ? no_memory(error) : change(f, tap, p, error);
+        return w->spec && !p ? no_memory(error) : change(f, w->tap, p, error);
 }
 
 /* Once more where the table turns out to have been tampered with. */
-static int set_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
-                    struct net_error *error)
+static int set_port(struct filter *f, const struct wish *w, struct net_error *error)
 {
         pthread_mutex_lock(&f->lock);
         bool fresh = !f->ready;
         int r = fresh ? ensure_table(f, f->state.port_count > 0, error) : 0;
         if (r == 0)
-                r = try_port(f, tap, spec, error);
+                r = try_port(f, w, error);
         if (r < 0 && !fresh && (r = ensure_table(f, true, error)) == 0)
-                r = try_port(f, tap, spec, error);
+                r = try_port(f, w, error);
         pthread_mutex_unlock(&f->lock);
         return r;
 }
@@ -260,12 +277,18 @@ static int set_port(struct filter *f, const char *tap, const struct net_port_spe
 int filter_set_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
                     struct net_error *error)
 {
-        return set_port(f, tap, spec, error);
+        return set_port(f, &(struct wish){.tap = tap, .spec = spec}, error);
+}
+
+int filter_set_wired_port(struct filter *f, const char *tap, const char *near, const char *far,
+                          const struct net_port_spec *spec, struct net_error *error)
+{
+        return set_port(f, &(struct wish){.tap = tap, .near = near, .far = far, .spec = spec}, error);
 }
 
 int filter_clear_port(struct filter *f, const char *tap, struct net_error *error)
 {
-        return set_port(f, tap, NULL, error);
+        return set_port(f, &(struct wish){.tap = tap}, error);
 }
 
 /* ------------------------------------------------------------------ legs */
@@ -287,7 +310,7 @@ int filter_set_leg(struct filter *f, const char *leg, struct net_error *error)
 {
         char c[256];
 
-        snprintf(c, sizeof(c), "add element bridge %s legs { \"%s\" }\n", f->table, leg);
+        snprintf(c, sizeof(c), "add element %s legs { \"%s\" }\n", f->table, leg);
         return run_in_table(f, c, error);
 }
 
@@ -297,8 +320,8 @@ int filter_clear_leg(struct filter *f, const char *leg, struct net_error *error)
         char c[256];
 
         snprintf(c, sizeof(c),
-                 "add element bridge %1$s legs { \"%2$s\" }\n"
-                 "delete element bridge %1$s legs { \"%2$s\" }\n",
+                 "add element %1$s legs { \"%2$s\" }\n"
+                 "delete element %1$s legs { \"%2$s\" }\n",
                  f->table, leg);
         return run_in_table(f, c, error);
 }
@@ -339,7 +362,7 @@ static int read_counters(const json_t *answer, uint64_t packets[FILTER_REASON_CO
 
 static int cannot_count(const struct filter *f, struct net_error *error)
 {
-        net_error_set(error, "FilterFailed", "cannot read the counters of table bridge %s", f->table);
+        net_error_set(error, "FilterFailed", "cannot read the counters of table %s", f->table);
         return -EIO;
 }
 
@@ -348,7 +371,7 @@ int filter_count(struct filter *f, uint64_t packets[FILTER_REASON_COUNT], struct
         char c[NET_NODE_MAX + 64];
 
         memset(packets, 0, FILTER_REASON_COUNT * sizeof(*packets));
-        snprintf(c, sizeof(c), "list counters table bridge %s", f->table);
+        snprintf(c, sizeof(c), "list counters table %s", f->table);
         pthread_mutex_lock(&f->lock);
         bool ready = f->ready;
         json_auto_t *answer = list(f, c);
@@ -395,30 +418,71 @@ int filter_count_by_port(struct filter *f,
         return 0;
 }
 
+struct drops {
+        filter_drops_fn *fn;
+        void *arg;
+};
+
+static void tell_port(void *arg, const char *tap, enum filter_reason reason, uint64_t packets)
+{
+        const struct drops *d = arg;
+
+        d->fn(d->arg, tap, filter_reason_name(reason), packets);
+}
+
+int filter_drops(struct filter *f, bool by_port, filter_drops_fn *fn, void *arg, struct net_error *error)
+{
+        uint64_t packets[FILTER_REASON_COUNT];
+        struct drops d = {fn, arg};
+        int r = f ? filter_count(f, packets, error) : 0;
+
+        if (r < 0 || !f)
+                return r;
+        for (int i = 0; i < FILTER_REASON_COUNT; i++)
+                fn(arg, NULL, filter_reason_name((enum filter_reason)i), packets[i]);
+        return by_port ? filter_count_by_port(f, tell_port, &d, error) : 0;
+}
+
 /* Before a port was a handful of elements it was chains of a table of another family. */
 static int remove_old_table(struct filter *f, struct net_error *error)
 {
         char c[2 * NET_NODE_MAX + 64];
 
-        snprintf(c, sizeof(c), "list table netdev %s", f->table);
+        if (f->state.ingress)
+                return 0;
+        snprintf(c, sizeof(c), "list table netdev alkaid-%s", f->node);
         json_auto_t *old = list(f, c);
         if (!old)
                 return 0;
-        snprintf(c, sizeof(c), "delete table netdev %s\n", f->table);
+        snprintf(c, sizeof(c), "delete table netdev alkaid-%s\n", f->node);
         return run(f, c, error);
 }
 
-int filter_teardown(struct filter *f, struct net_error *error)
+static int tear_down(struct filter *f, struct net_error *error)
 {
         char c[2 * NET_NODE_MAX + 64];
 
-        snprintf(c, sizeof(c), "add table bridge %1$s\ndelete table bridge %1$s\n", f->table);
-        pthread_mutex_lock(&f->lock);
+        snprintf(c, sizeof(c), "add table %1$s\ndelete table %1$s\n", f->table);
         int r = run(f, c, error);
         if (r == 0)
                 r = remove_old_table(f, error);
         f->ready = false;
         filter_state_deinit(&f->state);
+        return r;
+}
+
+int filter_teardown(struct filter *f, struct net_error *error)
+{
+        pthread_mutex_lock(&f->lock);
+        int r = tear_down(f, error);
+        pthread_mutex_unlock(&f->lock);
+        return r;
+}
+
+int filter_teardown_if_empty(struct filter *f, struct net_error *error)
+{
+        pthread_mutex_lock(&f->lock);
+        int r = f->ready && f->state.port_count == 0 ? tear_down(f, error) : 0;
         pthread_mutex_unlock(&f->lock);
         return r;
 }

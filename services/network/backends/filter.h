@@ -59,10 +59,22 @@ enum filter_reason {
 struct filter;
 
 int filter_new(struct filter **out, const char *node);
+/*
+ * The same for taps that are in no bridge: a table of the netdev family, and chains at each tap's ingress.
+ * Only what VMs send, and no security groups: spec->restricted is not looked at.
+ */
+int filter_new_ingress(struct filter **out, const char *node);
 struct filter *filter_free(struct filter *f); /* leaves the rules */
 /* Sets the port's rules; to be called before its tap is up. */
 int filter_set_port(struct filter *f, const char *tap, const struct net_port_spec *spec,
                     struct net_error *error);
+/*
+ * Of an ingress filter: the tap and the veth end `near` are one cable, so that whoever reads `far`, the other
+ * end, with a packet socket gets only what passed. Names, or NULL: the tap itself is in a switch of the
+ * kernel. To be called again when a link was made anew.
+ */
+int filter_set_wired_port(struct filter *f, const char *tap, const char *near, const char *far,
+                          const struct net_port_spec *spec, struct net_error *error);
 int filter_clear_port(struct filter *f, const char *tap, struct net_error *error);
 int filter_set_leg(struct filter *f, const char *leg, struct net_error *error);
 int filter_clear_leg(struct filter *f, const char *leg, struct net_error *error);
@@ -72,6 +84,11 @@ int filter_count(struct filter *f, uint64_t packets[FILTER_REASON_COUNT], struct
 int filter_count_by_port(struct filter *f,
                          void (*fn)(void *arg, const char *tap, enum filter_reason reason, uint64_t packets),
                          void *arg, struct net_error *error);
+/* Both, as a backend tells them; tap NULL: of all. Nothing where f is NULL. */
+typedef void filter_drops_fn(void *arg, const char *tap, const char *reason, uint64_t packets);
+int filter_drops(struct filter *f, bool by_port, filter_drops_fn *fn, void *arg, struct net_error *error);
 const char *filter_reason_name(enum filter_reason reason);
 /* Removes the table, and what an older version had in its place. 0 as well when there is none. */
 int filter_teardown(struct filter *f, struct net_error *error);
+/* The same if no port is in it. */
+int filter_teardown_if_empty(struct filter *f, struct net_error *error);

@@ -18,7 +18,8 @@ struct filter_rules {
 };
 
 struct filter_port {
-        char tap[IFNAMSIZ];
+        char tap[IFNAMSIZ], near[IFNAMSIZ], far[IFNAMSIZ]; /* near, far: "" without a wire */
+        bool ingress;                                      /* of an ingress table */
         uint32_t mark;
         struct filter_rules *rules; /* NULL = not restricted */
         uint32_t egress_kbps;       /* by a limit object, filter_limit_name() */
@@ -28,6 +29,7 @@ struct filter_port {
 struct filter_state {
         struct filter_port **ports;
         struct filter_rules **rules;
+        bool ingress;
         size_t port_count, port_capacity, rules_count, rules_capacity;
 };
 
@@ -37,7 +39,7 @@ struct filter_name {
 
 /* filter_table.c: makes the table, or leaves one that stands as it is. Free with free(); NULL: out of memory.
  */
-char *filter_table_commands(const char *table);
+char *filter_table_commands(const char *table, bool ingress);
 /* The rules of `spec` as chains o-HASH and i-HASH. */
 char *filter_rules_commands(const char *table, const char *hash, const struct net_port_spec *spec);
 

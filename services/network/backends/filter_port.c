@@ -83,7 +83,8 @@ static void print_addresses(FILE *f, const struct filter_port *p, const struct n
 
 static void print_port(FILE *f, const struct filter_port *p, const struct net_port_spec *spec)
 {
-        fprintf(f, "legs \"%s\"\n", p->tap);
+        if (!p->ingress)
+                fprintf(f, "legs \"%s\"\n", p->tap);
         fprintf(f, "marks \"%s\" : 0x%08x\n", p->tap, p->mark);
         fprintf(f, "macs 0x%08x . %s\n", p->mark, spec->mac);
         print_addresses(f, p, spec);
@@ -137,7 +138,7 @@ static void each_element(FILE *f, const char *command, const char *table, const 
                 int name = (int)strcspn(line, " ");
 
                 if (!except || !has_line(except, line, (size_t)(end - line) + 1))
-                        fprintf(f, "%s element bridge %s %.*s {%.*s }\n", command, table, name, line,
+                        fprintf(f, "%s element %s %.*s {%.*s }\n", command, table, name, line,
                                 (int)(end - line) - name, line + name);
                 line = end + 1;
         }
@@ -149,8 +150,8 @@ static void add_limit(FILE *f, const char *table, const struct filter_port *p)
         uint64_t bytes = (uint64_t)p->egress_kbps * 125, burst = bytes / 10;
 
         if (p->egress_kbps > 0)
-                fprintf(f, "add limit bridge %s %s { rate over %llu bytes/second burst %llu bytes ; }\n",
-                        table, filter_limit_name(p->mark, p->egress_kbps).s, (unsigned long long)bytes,
+                fprintf(f, "add limit %s %s { rate over %llu bytes/second burst %llu bytes ; }\n", table,
+                        filter_limit_name(p->mark, p->egress_kbps).s, (unsigned long long)bytes,
                         (unsigned long long)(burst < LIMIT_BURST_MIN ? LIMIT_BURST_MIN : burst));
 }
 
@@ -162,8 +163,8 @@ static bool same_limit(const struct filter_port *a, const struct filter_port *b)
 /* The elements that lead to the rules' chains. */
 static void print_ways(FILE *f, const char *verb, const char *table, const struct filter_rules *r)
 {
-        fprintf(f, "%s element bridge %s rules_in { 0x%08x : goto i-%s }\n", verb, table, r->id, r->hash);
-        fprintf(f, "%s element bridge %s rules_out { 0x%08x : goto o-%s }\n", verb, table, r->id, r->hash);
+        fprintf(f, "%s element %s rules_in { 0x%08x : goto i-%s }\n", verb, table, r->id, r->hash);
+        fprintf(f, "%s element %s rules_out { 0x%08x : goto o-%s }\n", verb, table, r->id, r->hash);
 }
 
 static void add_rules(FILE *f, const char *table, const struct filter_rules *r)
@@ -176,8 +177,8 @@ static void delete_rules(FILE *f, const char *table, const struct filter_rules *
 {
         print_ways(f, "delete", table, r);
         for (const char *c = "io"; *c; c++) {
-                fprintf(f, "flush chain bridge %s %c-%s\n", table, *c, r->hash);
-                fprintf(f, "delete chain bridge %s %c-%s\n", table, *c, r->hash);
+                fprintf(f, "flush chain %s %c-%s\n", table, *c, r->hash);
+                fprintf(f, "delete chain %s %c-%s\n", table, *c, r->hash);
         }
 }
 
@@ -186,9 +187,50 @@ static void forget_counts(FILE *f, const char *table, const char *tap)
 {
         for (int r = 0; r < FILTER_REASON_COUNT; r++)
                 fprintf(f,
-                        "add element bridge %1$s by_%2$s { \"%3$s\" }\n"
-                        "delete element bridge %1$s by_%2$s { \"%3$s\" }\n",
+                        "add element %1$s by_%2$s { \"%3$s\" }\n"
+                        "delete element %1$s by_%2$s { \"%3$s\" }\n",
                         table, filter_reason_name((enum filter_reason)r), tap);
+}
+
+/* ------------------------------------------------------------------ hooks */
+
+static void hook(FILE *f, const char *table, char kind, const struct filter_port *p, const char *device,
+                 int priority)
+{
+        fprintf(f,
+                "add chain %1$s %2$c-%3$s { type filter hook ingress device \"%4$s\" priority %5$d ; }\n"
+                "flush chain %1$s %2$c-%3$s\n",
+                table, kind, p->tap, device, priority);
+}
+
+/*
+ * What ties an ingress table's chains to the tap: g- looks at what the VM sends, w- does what is to be done
+ * with what passed (an "accept" ends one hook, not the next). On a wire it crosses over to the near end, what
+ * comes back (b-) crosses to the tap, and the far end (d-) belongs to the switch alone, which reads it as a
+ * packet socket does, before this.
+ */
+static void add_hooks(FILE *f, const char *table, const struct filter_port *p)
+{
+        hook(f, table, 'g', p, p->tap, 0);
+        fprintf(f, "add rule %s g-%s goto from\n", table, p->tap);
+        hook(f, table, 'w', p, p->tap, 10);
+        fprintf(f, "add rule %s w-%s meta mark set 0\n", table, p->tap); /* a port's mark is no route's */
+        if (p->near[0] == '\0')
+                return;
+        fprintf(f, "add rule %s w-%s fwd to \"%s\"\n", table, p->tap, p->near);
+        hook(f, table, 'b', p, p->near, 0);
+        fprintf(f, "add rule %s b-%s fwd to \"%s\"\n", table, p->tap, p->tap);
+        hook(f, table, 'd', p, p->far, 0);
+        fprintf(f, "add rule %s d-%s drop\n", table, p->tap);
+}
+
+/* Older kernels drop such a chain with its device. */
+static void delete_hooks(FILE *f, const char *table, const char *tap)
+{
+        for (const char *c = "gwbd"; *c; c++)
+                fprintf(f,
+                        "add chain %1$s %2$c-%3$s\nflush chain %1$s %2$c-%3$s\ndelete chain %1$s %2$c-%3$s\n",
+                        table, *c, tap);
 }
 
 char *filter_change_commands(const char *table, const struct filter_port *old, const struct filter_port *new,
@@ -210,11 +252,14 @@ char *filter_change_commands(const char *table, const struct filter_port *old, c
                 each_element(f, "add", table, new->elements, NULL);
         else if (old)
                 forget_counts(f, table, old->tap);
+        if (new &&new->ingress)
+                add_hooks(f, table, new);
+        else if (old && old->ingress)
+                delete_hooks(f, table, old->tap);
         if (old && old->rules && stale)
                 delete_rules(f, table, old->rules);
         if (old && old->egress_kbps > 0 && !same_limit(old, new))
-                fprintf(f, "delete limit bridge %s %s\n", table,
-                        filter_limit_name(old->mark, old->egress_kbps).s);
+                fprintf(f, "delete limit %s %s\n", table, filter_limit_name(old->mark, old->egress_kbps).s);
         return finish(f, &text);
 }
 
@@ -232,6 +277,8 @@ char *filter_restore_commands(const char *table, const struct filter_state *stat
         for (size_t i = 0; i < state->port_count; i++) {
                 add_limit(f, table, state->ports[i]);
                 each_element(f, "add", table, state->ports[i]->elements, NULL);
+                if (state->ports[i]->ingress && if_nametoindex(state->ports[i]->tap) != 0)
+                        add_hooks(f, table, state->ports[i]);
         }
         return finish(f, &text);
 }

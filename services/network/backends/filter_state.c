@@ -36,7 +36,7 @@ void filter_state_deinit(struct filter_state *s)
                 filter_rules_free(s->rules[i]);
         free(s->ports);
         free(s->rules);
-        *s = (struct filter_state){0};
+        *s = (struct filter_state){.ingress = s->ingress};
 }
 
 static size_t port_index(const struct filter_state *s, const char *tap)
@@ -213,6 +213,7 @@ static int load_mark(struct filter_state *s, const json_t *element)
         if (!p)
                 return tap ? -ENOMEM : -EBADMSG;
         snprintf(p->tap, sizeof(p->tap), "%s", tap);
+        p->ingress = s->ingress;
         p->mark = (uint32_t)json_integer_value(json_array_get(element, 1));
         int r = append(p, "marks", element);
         if (r == 0)

@@ -13,7 +13,7 @@
 
 struct text {
         FILE *f;
-        const char *table;
+        const char *table;                /* with its family */
         char chain[FILTER_HASH_SIZE + 2]; /* under way */
         bool out;                         /* of what VMs send */
 };
@@ -23,7 +23,7 @@ AK_PRINTF(2, 3) static void rule(const struct text *t, const char *format, ...)
 {
         va_list ap;
 
-        fprintf(t->f, "add rule bridge %s %s ", t->table, t->chain);
+        fprintf(t->f, "add rule %s %s ", t->table, t->chain);
         va_start(ap, format);
         vfprintf(t->f, format, ap);
         va_end(ap);
@@ -34,7 +34,7 @@ AK_PRINTF(2, 3) static void rule(const struct text *t, const char *format, ...)
 static void chain(struct text *t, const char *name, const char *hook)
 {
         snprintf(t->chain, sizeof(t->chain), "%s", name);
-        fprintf(t->f, "add chain bridge %1$s %2$s%3$s\nflush chain bridge %1$s %2$s\n", t->table, name, hook);
+        fprintf(t->f, "add chain %1$s %2$s%3$s\nflush chain %1$s %2$s\n", t->table, name, hook);
 }
 
 static const char *port_name(const struct text *t)
@@ -89,13 +89,12 @@ static void add_sets(const struct text *t)
         };
 
         for (size_t i = 0; i < AK_ARRAY_SIZE(sets); i++)
-                fprintf(t->f, "add %s bridge %s %s\n", sets[i].kind, t->table, sets[i].definition);
+                fprintf(t->f, "add %s %s %s\n", sets[i].kind, t->table, sets[i].definition);
         for (int r = 0; r < FILTER_REASON_COUNT; r++)
-                fprintf(
-                    t->f,
-                    "add counter bridge %1$s %2$s\nadd set bridge %1$s by_%2$s { type ifname ; size 8192 ; "
-                    "flags dynamic,timeout ; timeout 1d ; counter ; }\n",
-                    t->table, filter_reason_name((enum filter_reason)r));
+                fprintf(t->f,
+                        "add counter %1$s %2$s\nadd set %1$s by_%2$s { type ifname ; size 8192 ; "
+                        "flags dynamic,timeout ; timeout 1d ; counter ; }\n",
+                        t->table, filter_reason_name((enum filter_reason)r));
 }
 
 static void add_flow_sets(const struct text *t)
@@ -104,12 +103,12 @@ static void add_flow_sets(const struct text *t)
                 const char *ip = six ? "ip6" : "ip";
 
                 fprintf(t->f,
-                        "add set bridge %s f%d { typeof meta mark . %s saddr . meta l4proto . th sport . th "
+                        "add set %s f%d { typeof meta mark . %s saddr . meta l4proto . th sport . th "
                         "dport ; "
                         "size 262144 ; flags dynamic,timeout ; timeout 5m ; }\n",
                         t->table, six ? 6 : 4, ip);
                 fprintf(t->f,
-                        "add set bridge %s i%d { typeof meta mark . %s saddr . %s id ; size 65536 ; "
+                        "add set %s i%d { typeof meta mark . %s saddr . %s id ; size 65536 ; "
                         "flags dynamic,timeout ; timeout 30s ; }\n",
                         t->table, six ? 6 : 4, ip, six ? "icmpv6" : "icmp");
         }
@@ -221,7 +220,7 @@ static void from_ip6(struct text *t)
         rule(t, "meta mark @restricted goto out_6");
 }
 
-static void from_vms(struct text *t)
+static void from_vms(struct text *t, bool ingress)
 {
         t->out = true;
         restrict_ports(t);
@@ -236,7 +235,7 @@ static void from_vms(struct text *t)
         /* Nearly all frames: of a port that is neither restricted nor capped, from its address. */
         chain(t, "from_plain", "");
         drop(t, "udp sport 67", FILTER_rogue_dhcp);
-        chain(t, "from", " { type filter hook prerouting priority -300 ; }");
+        chain(t, "from", ingress ? "" : " { type filter hook prerouting priority -300 ; }");
         rule(t, "iifname . ether saddr . ip saddr @plain4 goto from_plain");
         rule(t, "meta mark set iifname map @marks goto from_vm");
 }
@@ -270,7 +269,7 @@ static char *finish(FILE *f, char **text)
         return *text;
 }
 
-char *filter_table_commands(const char *table)
+char *filter_table_commands(const char *table, bool ingress)
 {
         char *commands = NULL;
         size_t size;
@@ -278,13 +277,15 @@ char *filter_table_commands(const char *table)
 
         if (!t.f)
                 return NULL;
-        fprintf(t.f, "add table bridge %s\n", table);
+        fprintf(t.f, "add table %s\n", table);
         add_sets(&t);
         add_flow_sets(&t);
-        from_vms(&t);
-        to_vms(&t);
-        chain(&t, "host", " { type filter hook input priority -300 ; }");
-        rule(&t, "iifname @legs drop");
+        from_vms(&t, ingress);
+        if (!ingress) {
+                to_vms(&t);
+                chain(&t, "host", " { type filter hook input priority -300 ; }");
+                rule(&t, "iifname @legs drop");
+        }
         return finish(t.f, &commands);
 }
 

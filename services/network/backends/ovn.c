@@ -80,19 +80,19 @@ static int ensure_tap(struct ovn *o, struct nl_sock *sock, const struct net_port
 /* ------------------------------------------------------------------ the node's Open vSwitch */
 
 /* All but the name, which is fixed. */
-static json_t *interface_row(const struct net_port_spec *spec)
+static json_t *interface_row(const struct ovn *o, const struct net_port_spec *spec)
 {
         const char *const ids[] = {"iface-id", spec->key.port_id, "attached-mac", spec->mac, NULL};
 
         return json_pack("{s:o, s:i}", "external_ids", ovsdb_map(ids), "ingress_policing_rate",
-                         (int)spec->egress_kbps);
+                         o->filter ? 0 : (int)spec->egress_kbps); /* the filter's */
 }
 
-static json_t *new_interface(const struct net_port_spec *spec, const char *tap)
+static json_t *new_interface(const struct ovn *o, const struct net_port_spec *spec, const char *device)
 {
-        json_t *row = interface_row(spec);
+        json_t *row = interface_row(o, spec);
 
-        (void)json_object_set_new(row, "name", json_string(tap));
+        (void)json_object_set_new(row, "name", json_string(device));
         return row;
 }
 
@@ -115,24 +115,24 @@ static int find_uuid(struct ovsdb *db, const char *table, const char *name, char
         return 0;
 }
 
-static int join_bridge(struct ovn *o, const struct net_port_spec *spec, const char *tap,
+static int join_bridge(struct ovn *o, const struct net_port_spec *spec, const char *device,
                        struct net_error *error)
 {
         char uuid[AK_UUID_SIZE];
-        int r = find_uuid(o->ovs, "Port", tap, uuid, error);
+        int r = find_uuid(o->ovs, "Port", device, uuid, error);
 
         if (r == 0)
                 return ovsdb_transact(o->ovs,
-                                      json_pack("[o]", ovsdb_update("Interface", ovsdb_where("name", tap),
-                                                                    interface_row(spec))),
+                                      json_pack("[o]", ovsdb_update("Interface", ovsdb_where("name", device),
+                                                                    interface_row(o, spec))),
                                       NULL, error);
         if (r != -ENOENT)
                 return r;
-        json_t *port = json_pack("{s:s, s:o}", "name", tap, "interfaces", ovsdb_named_uuid("i"));
+        json_t *port = json_pack("{s:s, s:o}", "name", device, "interfaces", ovsdb_named_uuid("i"));
         return ovsdb_transact(
             o->ovs,
-            json_pack("[o, o, o, o]", ovsdb_assert_absent("Port", "name", tap),
-                      ovsdb_insert("Interface", "i", new_interface(spec, tap)),
+            json_pack("[o, o, o, o]", ovsdb_assert_absent("Port", "name", device),
+                      ovsdb_insert("Interface", "i", new_interface(o, spec, device)),
                       ovsdb_insert("Port", "p", port),
                       ovsdb_mutate("Bridge", ovsdb_where("name", OVN_BRIDGE), "ports", "insert",
                                    json_pack("[s, [o]]", "set", ovsdb_named_uuid("p")))),
@@ -157,15 +157,15 @@ static int await_vswitchd(struct ovn *o, json_int_t next_cfg, struct net_error *
 }
 
 /*
- * Returns when the datapath has let go of the tap: a switch that sees a port go and one of the same name come
- * in one look keeps its socket on the device that was.
+ * Returns when the datapath has let go of the device: a switch that sees a port go and one of the same name
+ * come in one look keeps its socket on the device that was.
  */
-static int leave_bridge(struct ovn *o, const char *tap, struct net_error *error)
+static int leave_bridge(struct ovn *o, const char *device, struct net_error *error)
 {
         static const char *const columns[] = {"next_cfg", NULL};
         json_auto_t *results = NULL;
         char uuid[AK_UUID_SIZE];
-        int r = find_uuid(o->ovs, "Port", tap, uuid, error);
+        int r = find_uuid(o->ovs, "Port", device, uuid, error);
 
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
@@ -194,6 +194,10 @@ static int remove_port(struct ovn *o, struct nl_sock *sock, const struct net_por
 
         if (r == 0)
                 r = leave_bridge(o, name.s, error);
+        if (r == 0)
+                r = leave_bridge(o, net_wire_far_name(key->port_id).s, error);
+        if (r == 0)
+                r = ovn_unguard(o, sock, key->port_id, error);
         if (r < 0 || !has_tap)
                 return r;
         r = rtnl_delete(sock, name.s);
@@ -203,16 +207,22 @@ static int remove_port(struct ovn *o, struct nl_sock *sock, const struct net_por
 static int prepare_port(struct ovn *o, struct nl_sock *sock, const struct net_port_spec *spec, bool *made,
                         struct net_prepared *out, struct net_error *error)
 {
-        struct net_name name = net_tap_name(spec->key.port_id);
+        struct net_name name = net_tap_name(spec->key.port_id), device = {0};
         AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = NULL;
+        bool fresh = false;
         int r = ensure_tap(o, sock, spec, made, &link, error);
 
         if (r == 0)
                 r = ovn_ensure_subnet(o, spec, error);
         if (r == 0)
                 r = ovn_ensure_port(o, spec, error);
-        if (r == 0 && *made)
-                r = leave_bridge(o, name.s, error); /* of a tap that was */
+        if (r == 0)
+                r = ovn_guard(o, sock, spec, &device, &fresh, error);
+        fresh |= *made && strcmp(device.s, name.s) == 0;
+        if (r == 0 && strcmp(device.s, name.s) != 0)
+                r = leave_bridge(o, name.s, error); /* it is its wire now */
+        if (r == 0 && fresh)
+                r = leave_bridge(o, device.s, error); /* of a link that was */
         if (r < 0)
                 return r;
         /*
@@ -222,7 +232,7 @@ static int prepare_port(struct ovn *o, struct nl_sock *sock, const struct net_po
         r = rtnl_apply(sock, link, &(struct rtnl_wish){.up = true});
         if (r < 0)
                 return failed(name.s, r, error);
-        r = join_bridge(o, spec, name.s, error);
+        r = join_bridge(o, spec, device.s, error);
         if (r < 0)
                 return r;
         r = ovsdb_wait_true(o->nb, "Logical_Switch_Port", "name", spec->key.port_id, "up", UP_TIMEOUT_MS,
@@ -355,6 +365,8 @@ static int ovn_teardown(struct vpc_backend *backend, struct net_error *error)
         free(all.ports);
         if (r == 0)
                 r = ovn_drop_ports_of_node(o, error);
+        if (r == 0 && o->filter)
+                r = filter_teardown(o->filter, error);
         return r == 0 ? ovn_drop_empty_subnets(o, error) : r;
 }
 
@@ -367,6 +379,7 @@ static void ovn_free(struct vpc_backend *backend)
         ovsdb_free(o->nb);
         ovsdb_free(o->ovs);
         ovn_monitor_deinit(o);
+        filter_free(o->filter);
         free(o->node);
         free(o);
 }
@@ -378,6 +391,7 @@ static const struct vpc_backend_ops ovn_ops = {
     .release = ovn_release,
     .set_peers = ovn_set_peers,
     .sweep = ovn_sweep,
+    .drops = ovn_drops,
     .teardown = ovn_teardown,
     .event_fd = ovn_event_fd,
     .next_event = ovn_next_event,
@@ -419,6 +433,9 @@ static int fill(struct ovn *o, const struct ovn_options *options, struct net_err
                               "ovn-nb and ovs-db must be unix:PATH or tcp:ADDRESS:PORT: %s", strerror(-r));
                 return r;
         }
+        r = options->anti_spoofing ? filter_new_ingress(&o->filter, o->node) : 0;
+        if (r < 0)
+                return failed("filter", r, error);
         r = ovn_monitor_init(o);
         return r < 0 ? failed("kernel events", r, error) : limit_mtu(o, options->encap_ip, error);
 }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "services/network/backends/backend.h"
+#include "services/network/backends/filter.h"
 #include "services/network/backends/ovsdb.h"
 #include "services/network/backends/peers.h"
 #include "services/network/backends/rtnl.h"
@@ -27,6 +29,8 @@ struct ovn {
         char *node;
         struct ovsdb *nb, *ovs;
         uint32_t lease_seconds, mtu_limit;
+        struct filter *filter; /* NULL: only OVN looks at what VMs send */
+        atomic_bool wired;     /* ports have wires */
         struct ovn_monitor monitor;
 };
 
@@ -40,6 +44,19 @@ int ovn_monitor_init(struct ovn *o);
 void ovn_monitor_deinit(struct ovn *o);
 int ovn_event_fd(struct vpc_backend *backend);
 int ovn_next_event(struct vpc_backend *backend, struct vpc_event *out);
+
+/* ovn_guard.c: filters at the tap. Nothing without o->filter. */
+
+/*
+ * Guards the port's tap. *device: what joins br-int, the tap or the far end of its wire; *fresh: it was made
+ * just now.
+ */
+int ovn_guard(struct ovn *o, struct nl_sock *sock, const struct net_port_spec *spec, struct net_name *device,
+              bool *fresh, struct net_error *error);
+/* Takes the guard away, and the wire. Twice: 0. */
+int ovn_unguard(struct ovn *o, struct nl_sock *sock, const char *port_id, struct net_error *error);
+int ovn_drops(struct vpc_backend *backend, bool by_port, vpc_drops_fn *fn, void *arg,
+              struct net_error *error);
 
 /* ovn_nb.c: the northbound database. All may be called twice. */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Taps that somebody deletes (the kernel tells), switches that somebody deletes (the database tells). As in
- * the bridge backend an event only says where to look; what is right by now is not reported.
+ * Taps and wires that somebody deletes (the kernel tells), switches that somebody deletes (the database
+ * tells). As in the bridge backend an event only says where to look; what is right by now is not reported.
  */
 #include <errno.h>
 #include <netlink/msg.h>
@@ -11,6 +11,8 @@
 #include <sys/eventfd.h>
 
 #include "services/network/backends/ovn_internal.h"
+
+#define MONITOR_BUFFER (1 << 20) /* of link events that nobody has read yet; some 2 KiB each */
 
 static void push(struct ovn *o, enum vpc_event_type type, const char *id)
 {
@@ -106,14 +108,21 @@ static bool subnet_is_used(struct ovn *o, const char *subnet_id)
         return false;
 }
 
-static bool is_true(struct ovn *o, const struct vpc_event *e)
+static bool is_gone(struct ovn *o, const char *name)
 {
         AK_CLEANUP(rtnl_link_putp) struct rtnl_link *link = NULL;
+
+        return rtnl_get(o->monitor.ask, name, &link) == -ENODEV;
+}
+
+static bool is_true(struct ovn *o, const struct vpc_event *e)
+{
         char name[48];
 
         switch (e->type) {
         case VPC_EVENT_PORT_LOST:
-                return rtnl_get(o->monitor.ask, net_tap_name(e->id).s, &link) == -ENODEV;
+                return is_gone(o, net_tap_name(e->id).s) ||
+                       (atomic_load(&o->wired) && is_gone(o, net_wire_name(e->id).s));
         case VPC_EVENT_SUBNET_LOST:
                 snprintf(name, sizeof(name), "ak-%s", e->id);
                 return !ovsdb_knows(o->nb, "Logical_Switch", "name", name) && subnet_is_used(o, e->id);
@@ -157,6 +166,8 @@ static int open_events(struct ovn *o)
         nl_socket_disable_seq_check(sock);
         nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_message, o);
         int r = nl_connect(sock, NETLINK_ROUTE);
+        if (r == 0)
+                r = nl_socket_set_buffer_size(sock, MONITOR_BUFFER, 0);
         if (r == 0)
                 r = nl_socket_set_nonblocking(sock);
         if (r == 0)

@@ -181,7 +181,7 @@ static json_t *switch_row(const struct net_port_spec *spec, const struct names *
 /*
  * What port security lets pass: DHCP servers among the VMs, redirects. The router's MAC is no VM's, which is
  * port security's work. Above all that security groups allow; a router advertisement is allowed by northd
- * above everything.
+ * above everything, and dropped at the tap (ovn_guard.c).
  */
 static json_t *guard_acl(const struct net_port_spec *spec)
 {

@@ -4,8 +4,8 @@
  *
  * Source NAT twice: the namespace hides its subnets behind its end of the pair, so that VPCs whose addresses
  * overlap meet the host with different ones; the host hides those behind its own. What comes from a VPC
- * reaches neither the host itself nor another VPC's pair. IPv6 the same way, with a /126 of fda1:ca1d::/32, once
- * a port of the VPC has it.
+ * reaches neither the host itself nor another VPC's pair. IPv6 the same way, with a /126 of fda1:ca1d::/32,
+ * once a port of the VPC has it.
  *
  *   host: link aku+VPC, tables "ip alkaid-NODE" and "ip6 alkaid-NODE" (postrouting, forward, input)
  *   namespace: link aki+VPC, default routes, tables "ip alkaid" and "ip6 alkaid"

@@ -179,58 +179,6 @@ void watcher_task_done(struct watcher_core *core, struct watcher_task *task, enu
         }
 }
 
-/* ------------------------------------------------------------------ tables */
-
-struct watcher_vm *watcher_vm_find(const struct watcher_core *core, const char *uid)
-{
-        return zhashx_lookup(core->vm_index, uid);
-}
-
-struct watcher_port *watcher_port_find(const struct watcher_core *core, const char *id)
-{
-        return zhashx_lookup(core->ports, id);
-}
-
-static struct watcher_vm *vm_get(struct watcher_core *core, const char *uid)
-{
-        struct watcher_vm *vm = watcher_vm_find(core, uid);
-        if (vm)
-                return vm;
-        if (core->vm_count >= core->config.max_vms) {
-                watcher_log(core, AK_LOG_WARN, "too_many_vms", NULL, NULL, "pod %s is not followed", uid);
-                core->error = -ENOSPC;
-                return NULL;
-        }
-        if (core->vm_count == core->vm_capacity) {
-                size_t capacity = core->vm_capacity ? 2 * core->vm_capacity : 16;
-                struct watcher_vm **vms = reallocarray(core->vms, capacity, sizeof(struct watcher_vm *));
-                if (!vms) {
-                        core->error = -ENOMEM;
-                        return NULL;
-                }
-                core->vms = vms;
-                core->vm_capacity = capacity;
-        }
-        vm = watcher_vm_new(core, uid);
-        if (!vm || zhashx_insert(core->vm_index, vm->uid, vm) != 0) {
-                core->error = -ENOMEM;
-                return watcher_vm_free(vm);
-        }
-        core->vms[core->vm_count++] = vm;
-        return vm;
-}
-
-static void vm_drop(struct watcher_core *core, size_t i)
-{
-        struct watcher_vm *vm = core->vms[i];
-        if (vm->wish)
-                watcher_forget(core, vm->wish);
-        zhashx_delete(core->vm_index, vm->uid);
-        memmove(&core->vms[i], &core->vms[i + 1], (core->vm_count - i - 1) * sizeof(struct watcher_vm *));
-        core->vm_count--;
-        watcher_vm_free(vm);
-}
-
 /* ------------------------------------------------------------------ events from the API */
 
 /* False: what is known is as new. */
@@ -255,7 +203,7 @@ static void pod_store(struct watcher_core *core, struct watcher_vm *vm, json_t *
                 vm->generation = decoded->generation;
         W_COPY(vm->name_space, decoded->name_space);
         W_COPY(vm->name, decoded->name);
-        vm->dirty = true;
+        watcher_vm_touch(core, vm);
         watcher_nics_collect(core, vm);
 }
 
@@ -270,7 +218,7 @@ static void pod_put(struct watcher_core *core, json_t *object)
                 core->error = rc;
                 return;
         }
-        struct watcher_vm *vm = vm_get(core, decoded->uid);
+        struct watcher_vm *vm = watcher_vm_get(core, decoded->uid);
         if (!vm || !pod_is_news(vm, decoded->resource_version)) {
                 watcher_pod_free(decoded);
                 return;
@@ -290,33 +238,26 @@ static void pod_gone(struct watcher_core *core, const json_t *object)
         json_decref(vm->pod);
         vm->pod = NULL;
         vm->vanished = true;
-        vm->dirty = true;
+        watcher_vm_touch(core, vm);
 }
 
-static void mark_vm(struct watcher_core *core, const char *uid)
+static void touch_vm_of(struct watcher_core *core, const char *uid)
 {
         struct watcher_vm *vm = uid[0] ? watcher_vm_find(core, uid) : NULL;
         if (vm)
-                vm->dirty = true;
-}
-
-static void port_free(void **item)
-{
-        free(*item);
-        *item = NULL;
+                watcher_vm_touch(core, vm);
 }
 
 static int port_store(struct watcher_core *core, struct watcher_port *port)
 {
-        struct watcher_port *old = watcher_port_find(core, port->id);
-        if (!old && zhashx_size(core->ports) >= core->config.max_ports)
-                return -ENOSPC;
-        if (old && port->resource_version && port->resource_version <= old->resource_version)
-                return -EALREADY;
+        char before[AK_LEN_UID + 1] = "";
+        const struct watcher_port *old = watcher_port_find(core, port->id);
         if (old)
-                mark_vm(core, old->pod_uid);
-        zhashx_update(core->ports, port->id, port);
-        return 0;
+                W_COPY(before, old->pod_uid);
+        int rc = watcher_port_store(core, port);
+        if (rc == 0)
+                touch_vm_of(core, before);
+        return rc;
 }
 
 static void port_put(struct watcher_core *core, json_t *object)
@@ -338,21 +279,21 @@ static void port_put(struct watcher_core *core, json_t *object)
                 return;
         }
         bool used = port->phase == W_PORT_BOUND || port->phase == W_PORT_RELEASING;
-        struct watcher_vm *vm = port->pod_uid[0] && used ? vm_get(core, port->pod_uid) : NULL;
+        struct watcher_vm *vm = port->pod_uid[0] && used ? watcher_vm_get(core, port->pod_uid) : NULL;
         if (vm) {
                 watcher_nics_collect(core, vm);
-                vm->dirty = true;
+                watcher_vm_touch(core, vm);
         }
 }
 
 static void port_gone(struct watcher_core *core, const json_t *object)
 {
         const char *id = ak_kube_meta(object, "name");
-        const struct watcher_port *port = watcher_port_find(core, id);
+        struct watcher_port *port = watcher_port_find(core, id);
         if (!port)
                 return;
-        mark_vm(core, port->pod_uid);
-        zhashx_delete(core->ports, id);
+        touch_vm_of(core, port->pod_uid);
+        watcher_port_drop(core, port);
 }
 
 static void synced(struct watcher_core *core, bool *which)
@@ -363,8 +304,7 @@ static void synced(struct watcher_core *core, bool *which)
         core->synced_us = core->now;
         watcher_log(core, AK_LOG_INFO, "synced", NULL, NULL, "%zu pods, %zu ports", core->vm_count,
                     zhashx_size(core->ports));
-        for (size_t i = 0; i < core->vm_count; i++)
-                core->vms[i]->dirty = true;
+        watcher_vm_touch_all(core);
 }
 
 /* ------------------------------------------------------------------ events from the bus */
@@ -375,7 +315,7 @@ static void vm_status(struct watcher_core *core, const struct ak_vm_status *stat
         if (!vm && status->phase == AK_VM_PHASE_ABSENT)
                 return;
         if (!vm)
-                vm = vm_get(core, status->pod_uid);
+                vm = watcher_vm_get(core, status->pod_uid);
         if (vm)
                 watcher_vm_status(core, vm, status, epoch);
 }
@@ -389,10 +329,10 @@ static struct watcher_nic *reported_nic(struct watcher_core *core, const char *p
         if (!nic && gone)
                 return NULL;
         if (!vm)
-                vm = vm_get(core, pod_uid);
+                vm = watcher_vm_get(core, pod_uid);
         if (!vm)
                 return NULL;
-        vm->dirty = true;
+        watcher_vm_touch(core, vm);
         return nic ? nic : watcher_nic_add(core, vm, port_id, name);
 }
 
@@ -422,8 +362,7 @@ static void peer_seen(struct watcher_core *core, const char *name, uint64_t epoc
                 *peer = (struct watcher_peer){
                     .name = peer->name, .seen = true, .epoch = epoch, .since_us = core->now};
                 watcher_log(core, AK_LOG_INFO, "peer_started", NULL, NULL, "%s", peer->name);
-                for (size_t v = 0; v < core->vm_count; v++)
-                        core->vms[v]->dirty = true;
+                watcher_vm_touch_all(core);
         }
 }
 
@@ -508,39 +447,30 @@ static void port_released(struct watcher_core *core, struct watcher_vm *vm, stru
         nic->released_version = returned > version ? returned : version;
 }
 
-static bool nic_answer(struct watcher_core *core, struct watcher_vm *vm, const struct watcher_event *answer)
+static void nic_answer(struct watcher_core *core, struct watcher_vm *vm, const struct watcher_event *answer)
 {
         for (size_t i = 0; i < vm->nic_count; i++) {
                 if (vm->nics[i]->release.op == answer->op) {
                         port_released(core, vm, vm->nics[i], answer);
-                        return true;
+                        return;
                 }
         }
-        return false;
-}
-
-static bool vm_answer(struct watcher_core *core, struct watcher_vm *vm, const struct watcher_event *answer)
-{
-        if (vm->status_task.op == answer->op)
-                status_written(core, vm, answer);
-        else if (vm->delete_task.op == answer->op)
-                pod_deleted(core, vm, answer);
-        else
-                return nic_answer(core, vm, answer);
-        return true;
 }
 
 static void api_answer(struct watcher_core *core, const struct watcher_event *event)
 {
         if (!event->op || watcher_event_answer(core, event) || watcher_node_answer(core, event))
                 return;
-        for (size_t i = 0; i < core->vm_count; i++) {
-                struct watcher_vm *vm = core->vms[i];
-                if (vm_answer(core, vm, event)) {
-                        vm->dirty = true;
-                        return;
-                }
-        }
+        struct watcher_vm *vm = watcher_vm_answered_call(core, event->op);
+        if (!vm)
+                return;
+        watcher_vm_touch(core, vm);
+        if (vm->status_task.op == event->op)
+                status_written(core, vm, event);
+        else if (vm->delete_task.op == event->op)
+                pod_deleted(core, vm, event);
+        else
+                nic_answer(core, vm, event);
 }
 
 /* ------------------------------------------------------------------ step */
@@ -595,28 +525,23 @@ static void take(struct watcher_core *core, const struct watcher_event *event)
 
 static void reconcile(struct watcher_core *core)
 {
-        for (size_t i = 0; i < core->vm_count;) {
-                struct watcher_vm *vm = core->vms[i];
-                if (vm->dirty || (vm->next_us && vm->next_us <= core->now)) {
-                        vm->dirty = false;
-                        vm->next_us = 0;
-                        watcher_vm_reconcile(core, vm);
-                }
+        size_t count = watcher_vms_take_touched(core);
+        for (size_t i = 0; i < count; i++) {
+                struct watcher_vm *vm = core->batch[i];
+                vm->next_us = 0;
+                watcher_vm_reconcile(core, vm);
                 if (watcher_vm_over(vm))
-                        vm_drop(core, i);
-                else
-                        i++;
+                        watcher_vm_drop(core, vm);
+                else if (ak_deadline_set(&core->due, &vm->due, vm->next_us) < 0)
+                        core->error = -ENOMEM;
         }
 }
 
 static void ask_to_be_woken(struct watcher_core *core)
 {
-        uint64_t at = watcher_node_deadline(core);
-        for (size_t i = 0; i < core->vm_count; i++) {
-                uint64_t next = core->vms[i]->next_us;
-                if (next && (!at || next < at))
-                        at = next;
-        }
+        uint64_t at = watcher_node_deadline(core), next = ak_deadlines_next_us(&core->due);
+        if (next && (!at || next < at))
+                at = next;
         if (at == core->wake_us && at > core->now)
                 return;
         core->wake_us = at;
@@ -655,12 +580,9 @@ int watcher_core_new(struct watcher_core **out, const struct watcher_core_config
                 core->config.name = (def);
         WATCHER_CONFIG_NUMBERS(SET_DEFAULT)
 #undef SET_DEFAULT
-        core->vm_index = zhashx_new();
-        core->ports = zhashx_new();
         core->records = calloc(W_MAX_RECORDS, sizeof(*core->records));
-        if (!core->vm_index || !core->ports || !core->records)
+        if (!core->records || watcher_tables_init(core) < 0)
                 return -ENOMEM;
-        zhashx_set_destructor(core->ports, port_free);
         core->peers[W_NETWORK].name = "network";
         core->peers[W_HYPERVISOR].name = "hypervisor";
         watcher_task_init(&core->node.task, core->config.seed);
@@ -673,11 +595,7 @@ struct watcher_core *watcher_core_free(struct watcher_core *core)
 {
         if (!core)
                 return NULL;
-        for (size_t i = 0; i < core->vm_count; i++)
-                watcher_vm_free(core->vms[i]);
-        free(core->vms);
-        zhashx_destroy(&core->vm_index);
-        zhashx_destroy(&core->ports);
+        watcher_tables_deinit(core);
         free(core->records);
         watcher_node_deinit(&core->node);
         free(core);

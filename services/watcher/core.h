@@ -152,6 +152,9 @@ AK_DEFINE_CLEANUP(struct watcher_core *, watcher_core_free)
 int watcher_core_step(struct watcher_core *core, const struct watcher_event *event, uint64_t now_us,
                       uint64_t real_us, struct watcher_actions *out);
 
+/* For tests: is what the tables and deadlines say what a look at everything says? */
+bool watcher_core_consistent(const struct watcher_core *core);
+
 struct watcher_core_stats {
         size_t vms, vms_running, nics, nics_ready, ports;
         bool synced;

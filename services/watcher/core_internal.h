@@ -3,9 +3,11 @@
 #pragma once
 
 #include <czmq.h>
+#include <sys/queue.h>
 
 #include "libcommon/backoff.h"
 #include "libcommon/clock.h"
+#include "libcommon/deadlines.h"
 #include "services/watcher/core.h"
 
 /* Copies a string into an array, cut at its end. */
@@ -19,6 +21,7 @@ enum watcher_port_phase { W_PORT_OTHER, W_PORT_UNBOUND, W_PORT_BOUND, W_PORT_REL
 
 /* A Port of the API. */
 struct watcher_port {
+        TAILQ_ENTRY(watcher_port) same_pod;
         char id[AK_LEN_UID + 1], name_space[AK_LEN_NAME + 1], version[64];
         uint64_t resource_version;
         enum watcher_port_phase phase;
@@ -110,6 +113,8 @@ struct watcher_nic {
 };
 
 struct watcher_vm {
+        uint64_t number;        /* in the order of their appearance */
+        struct ak_deadline due; /* next_us, as the core knows it */
         char uid[AK_LEN_UID + 1], name_space[AK_LEN_NAME + 1], name[AK_LEN_NAME + 1];
         json_t *pod;              /* as the API returned it last; NULL = not in the API */
         struct watcher_pod *spec; /* decoded; stays when the pod vanishes */
@@ -144,7 +149,7 @@ struct watcher_vm {
 
         double event_tokens;
         uint64_t event_refill_us;
-        bool dirty;
+        bool dirty;       /* watcher_vm_touch() */
         uint64_t next_us; /* look again at; 0 = only on an event */
 };
 
@@ -173,22 +178,35 @@ struct watcher_node {
         char ready_since[AK_RFC3339_SIZE];
         int ready;                     /* -1 = not yet told */
         uint64_t slots, slots_free;    /* hotplug slots of the VMs, as told */
+        uint64_t slots_now, free_now;  /* as they are */
         uint64_t counted_us, count_us; /* when; count again at, 0 = no need */
+};
+
+/* A call to the API about a VM that is not answered yet. */
+struct watcher_open_call {
+        uint64_t op;
+        struct watcher_vm *vm;
 };
 
 struct watcher_core {
         struct watcher_core_config config;
         struct watcher_vm **vms; /* in the order of their appearance */
         size_t vm_count, vm_capacity;
-        zhashx_t *vm_index; /* pod UID -> struct watcher_vm */
-        zhashx_t *ports;    /* port ID -> struct watcher_port, owned */
+        struct watcher_vm **touched, **batch; /* to be reconciled; being reconciled; both of the capacity */
+        size_t touched_count;
+        struct ak_deadlines due; /* of VMs */
+        zhashx_t *vm_index;      /* pod UID -> struct watcher_vm */
+        zhashx_t *ports;         /* port ID -> struct watcher_port, owned */
+        zhashx_t *pod_ports;     /* pod UID -> list of its ports; "" is the pod of those without one */
+        struct watcher_open_call *calls;
+        size_t call_count, call_capacity;
         struct watcher_peer peers[W_PEERS];
         bool pods_synced, ports_synced;
         uint64_t synced_us; /* when both were for the first time */
         struct watcher_node node;
         struct watcher_record *records; /* W_MAX_RECORDS, the oldest is reused */
         size_t record_count;
-        uint64_t next_op, event_serial, wake_us;
+        uint64_t next_op, next_vm, event_serial, wake_us;
 
         /* Of the step under way. */
         uint64_t now, real;
@@ -219,8 +237,31 @@ bool watcher_task_ready(struct watcher_core *core, struct watcher_vm *vm, const 
 void watcher_task_done(struct watcher_core *core, struct watcher_task *task, enum watcher_outcome outcome);
 void watcher_task_init(struct watcher_task *task, uint64_t seed);
 
+/* ------------------------------------------------------------------ core_table.c */
+
+int watcher_tables_init(struct watcher_core *core);
+void watcher_tables_deinit(struct watcher_core *core);
 struct watcher_vm *watcher_vm_find(const struct watcher_core *core, const char *uid);
+/* Made where it is not there. NULL: core->error says why. */
+struct watcher_vm *watcher_vm_get(struct watcher_core *core, const char *uid);
+void watcher_vm_drop(struct watcher_core *core, struct watcher_vm *vm);
+/* It is to be reconciled in this step. */
+void watcher_vm_touch(struct watcher_core *core, struct watcher_vm *vm);
+void watcher_vm_touch_all(struct watcher_core *core);
+/* The touched and the due into core->batch; how many. */
+size_t watcher_vms_take_touched(struct watcher_core *core);
 struct watcher_port *watcher_port_find(const struct watcher_core *core, const char *id);
+/* Those that name the pod, whatever their phase. */
+struct watcher_port *watcher_port_first(const struct watcher_core *core, const char *pod_uid);
+struct watcher_port *watcher_port_next(const struct watcher_port *port);
+/* Takes the port on 0. -ENOSPC: there are too many; -EALREADY: it is not newer than what is there. */
+int watcher_port_store(struct watcher_core *core, struct watcher_port *port);
+void watcher_port_drop(struct watcher_core *core, struct watcher_port *port);
+/* watcher_call() about a VM ... */
+uint64_t watcher_vm_call(struct watcher_core *core, struct watcher_vm *vm, enum watcher_call_type type,
+                         const char *name_space, const char *name, json_t *body);
+/* ... whose answer has come; NULL = of none. */
+struct watcher_vm *watcher_vm_answered_call(struct watcher_core *core, uint64_t op);
 
 /* ------------------------------------------------------------------ core_vm.c */
 
@@ -294,6 +335,8 @@ bool watcher_event_answer(struct watcher_core *core, const struct watcher_event 
 /* ------------------------------------------------------------------ core_node.c */
 
 void watcher_node_reconcile(struct watcher_core *core);
+/* The slots that the VM was said to have count, or do not any more. */
+void watcher_node_count(struct watcher_core *core, const struct watcher_vm *vm, bool add);
 bool watcher_node_answer(struct watcher_core *core, const struct watcher_event *answer);
 uint64_t watcher_node_deadline(const struct watcher_core *core);
 void watcher_node_deinit(struct watcher_node *node);

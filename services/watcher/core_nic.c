@@ -177,9 +177,8 @@ void watcher_nics_collect(struct watcher_core *core, struct watcher_vm *vm)
                 if (nic)
                         W_COPY(nic->name, entry->name);
         }
-        /* No look-up in here: it would move the table's cursor. */
-        for (const struct watcher_port *port = zhashx_first(core->ports); port;
-             port = zhashx_next(core->ports)) {
+        for (const struct watcher_port *port = watcher_port_first(core, vm->uid); port;
+             port = watcher_port_next(port)) {
                 if (!is_bound(vm, port))
                         continue;
                 struct watcher_nic *nic = watcher_nic_find(vm, port->id);
@@ -636,7 +635,8 @@ static void release(struct watcher_core *core, struct watcher_vm *vm, struct wat
         }
         nic->released = false;
         nic->asked_version = port->resource_version;
-        nic->release.op = watcher_call(core, WATCHER_CALL_PORT_STATUS, port->name_space, port->id, body);
+        nic->release.op =
+            watcher_vm_call(core, vm, WATCHER_CALL_PORT_STATUS, port->name_space, port->id, body);
 }
 
 /* Nobody lists it, no port is bound here, and nothing of it is left on the node. */

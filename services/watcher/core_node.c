@@ -67,26 +67,34 @@ static void put_count(json_t *status, const char *list, uint64_t count)
         (void)json_object_set_new(object, "alkaid.io/nic-slots", json_string(text));
 }
 
+void watcher_node_count(struct watcher_core *core, const struct watcher_vm *vm, bool add)
+{
+        struct watcher_node *node = &core->node;
+        if (!vm->have_status)
+                return;
+        if (add) {
+                node->slots_now += vm->status.nic_slots;
+                node->free_now += vm->status.nic_slots_free;
+        } else {
+                node->slots_now -= vm->status.nic_slots;
+                node->free_now -= vm->status.nic_slots_free;
+        }
+}
+
 /* Each plug changes them; that is no reason for a write each time. */
 static void count_slots(struct watcher_core *core)
 {
         struct watcher_node *node = &core->node;
-        uint64_t slots = 0, available = 0;
-        for (size_t i = 0; i < core->vm_count; i++) {
-                const struct watcher_vm *vm = core->vms[i];
-                slots += vm->have_status ? vm->status.nic_slots : 0;
-                available += vm->have_status ? vm->status.nic_slots_free : 0;
-        }
         node->count_us = 0;
-        if (slots == node->slots && available == node->slots_free)
+        if (node->slots_now == node->slots && node->free_now == node->slots_free)
                 return;
         if (node->counted_us && core->now < node->counted_us + SLOTS_US) {
                 node->count_us = node->counted_us + SLOTS_US;
                 return;
         }
         node->counted_us = core->now;
-        node->slots = slots;
-        node->slots_free = available;
+        node->slots = node->slots_now;
+        node->slots_free = node->free_now;
 }
 
 /* The status as it should be: what the machine and its VMs are, and Ready. New reference. */

@@ -528,7 +528,8 @@ static void write_out(struct watcher_core *core, struct watcher_vm *vm, json_t *
         vm->sent = json_incref(status);
         vm->urgent = false;
         vm->lazy_us = 0;
-        vm->status_task.op = watcher_call(core, WATCHER_CALL_POD_STATUS, vm->name_space, vm->name, body);
+        vm->status_task.op =
+            watcher_vm_call(core, vm, WATCHER_CALL_POD_STATUS, vm->name_space, vm->name, body);
 }
 
 void watcher_status_write(struct watcher_core *core, struct watcher_vm *vm)

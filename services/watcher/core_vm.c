@@ -20,7 +20,6 @@ struct watcher_vm *watcher_vm_new(struct watcher_core *core, const char *uid)
         ak_backoff_init(&vm->backoff, AK_BACKOFF_BASE_US, AK_BACKOFF_CAP_US, seed);
         watcher_task_init(&vm->status_task, seed);
         watcher_task_init(&vm->delete_task, seed);
-        vm->dirty = true;
         return vm;
 }
 
@@ -117,10 +116,12 @@ void watcher_vm_status(struct watcher_core *core, struct watcher_vm *vm, const s
                                                     vm->status.generation, vm->status.attempt))
                 return;
         bool changed = !vm->have_status || vm->status.phase != status->phase;
+        watcher_node_count(core, vm, false);
         vm->have_status = true;
         vm->status = *status;
         vm->status_epoch = epoch;
-        vm->dirty = true;
+        watcher_node_count(core, vm, true);
+        watcher_vm_touch(core, vm);
         if (!vm->name[0]) {
                 W_COPY(vm->name_space, status->pod_namespace);
                 W_COPY(vm->name, status->pod_name);
@@ -458,7 +459,8 @@ static void delete_pod(struct watcher_core *core, struct watcher_vm *vm)
                 return;
         }
         vm->final = true;
-        vm->delete_task.op = watcher_call(core, WATCHER_CALL_POD_DELETE, vm->name_space, vm->name, body);
+        vm->delete_task.op =
+            watcher_vm_call(core, vm, WATCHER_CALL_POD_DELETE, vm->name_space, vm->name, body);
 }
 
 bool watcher_vm_over(const struct watcher_vm *vm)

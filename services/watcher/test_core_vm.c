@@ -416,6 +416,38 @@ static void a_late_answer_does_not_bring_a_pod_back(void **state)
         world_settle(&w);
 }
 
+static size_t vms(void)
+{
+        struct watcher_core_stats stats;
+        watcher_core_stats(w.core, &stats);
+        return stats.vms;
+}
+
+/* The VM is gone by then. */
+static void an_answer_about_a_vm_that_is_forgotten(void **state)
+{
+        (void)state;
+        running();
+        w.hold = true;
+        world_pod_set(&w, UID_A, "spec/vpc", json_string("vpcdemo"));
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_FAILED, "GuestDriverFailed");
+        world_advance(&w, SEC);
+        assert_int_equal(world_calls(&w, WATCHER_CALL_POD_STATUS), 1);
+        world_pod_remove(&w, UID_A);
+        world_port_remove(&w, PORT(0));
+        world_port_remove(&w, PORT(1));
+        world_tell_all(&w);
+        world_unplug(&w, UID_A, PORT(0));
+        world_unplug(&w, UID_A, PORT(1));
+        assert_int_equal(vms(), 1);
+        world_vm(&w, UID_A, AK_VM_PHASE_ABSENT);
+        assert_int_equal(vms(), 0);
+        world_answer(&w, WATCHER_CALL_POD_STATUS, WATCHER_GONE);
+        assert_int_equal(vms(), 0);
+        w.hold = false;
+        world_settle(&w);
+}
+
 static void an_unknown_answer_and_a_server_that_forgets(void **state)
 {
         (void)state;
@@ -740,6 +772,7 @@ int main(void)
             T(an_orphan_vm_is_removed_after_the_lists_only),
             T(a_pod_whose_port_came_first_is_no_orphan),
             T(a_late_answer_does_not_bring_a_pod_back),
+            T(an_answer_about_a_vm_that_is_forgotten),
             T(an_unknown_answer_and_a_server_that_forgets),
             T(only_the_difference_is_written),
             T(conditions_of_others_stay),

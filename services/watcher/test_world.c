@@ -409,6 +409,7 @@ void world_step(struct world *w, const struct watcher_event *event)
         /* Every event takes the journal's way, so that each test is a test of that too. */
         assert_int_equal(watcher_event_from_json(json, &copy, error), 0);
         assert_int_equal(watcher_core_step(w->core, &copy, w->now, w->real, &w->actions), 0);
+        assert_true(watcher_core_consistent(w->core));
         watcher_event_deinit(&copy);
         json_decref(json);
         json = watcher_actions_to_json(&w->actions);

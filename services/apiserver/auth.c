@@ -105,11 +105,14 @@ int auth_identify_token(const struct access *access, const char *header, time_t 
         struct auth_identity identity = {.verified = true, .expires = now + 1};
         const struct access_token *token;
         uint8_t hash[ACCESS_HASH_SIZE];
+        size_t hex_size = sizeof(identity.token);
 
         if (!header || strncasecmp(header, "Bearer ", 7) != 0)
                 return -EACCES;
         header += 7 + strspn(header + 7, " ");
         if (!*header || gnutls_hash_fast(GNUTLS_DIG_SHA256, header, strlen(header), hash) < 0)
+                return -EACCES;
+        if (gnutls_hex_encode(&(gnutls_datum_t){hash, sizeof(hash)}, identity.token, &hex_size) < 0)
                 return -EACCES;
         token = access_token(access, hash, (uint64_t)now);
         identity.name = token ? strdup(token->name) : NULL;

@@ -16,10 +16,13 @@
 #include "services/apiserver/pki.h"
 #include "services/apiserver/rest.h"
 
+#define AUTH_TOKEN_SIZE (2 * ACCESS_HASH_SIZE + 1)
+
 struct auth_identity {
         bool verified;
         time_t expires;
         char serial[PKI_SERIAL_SIZE]; /* of the certificate; "" = none */
+        char token[AUTH_TOKEN_SIZE];  /* the bearer token's SHA-256, hexadecimal; "" = none */
         char *name;
         char *groups[ACCESS_MAX_GROUPS + 1];
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `kubectl auth can-i` and `kubectl auth whoami` ask; and `alkaidctl node join`. */
+/* What `kubectl auth can-i` and `kubectl auth whoami` ask. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -79,69 +79,6 @@ static bool spec_usable(const struct review *review, const json_t *body)
         return json_is_object(spec) &&
                (review->type == REVIEW_RULES || json_is_object(json_object_get(spec, "resourceAttributes")) ||
                 json_is_object(json_object_get(spec, "nonResourceAttributes")));
-}
-
-/* ---- a machine that wants to be a node ---- */
-
-static bool node_exists(struct api_call *call, const char *name)
-{
-        struct api_request get = {.verb = API_GET,
-                                  .kind = api_kind_by_plural("", "v1", "nodes"),
-                                  .name_space = "",
-                                  .name = name,
-                                  .subresource = "",
-                                  .user = call->user};
-        struct api_result found = {0};
-        bool exists = api_core_handle(call->server->core, &get, &found) < 0 || found.code != 404;
-
-        api_result_deinit(&found);
-        return exists;
-}
-
-static void answer_join(struct api_call *call, const char *name, const char *request)
-{
-        AK_AUTOFREE char *crt = NULL;
-        AK_AUTOFREE char *ca = NULL;
-        char error[PKI_ERROR_SIZE] = "";
-        json_t *answer;
-
-        if (pki_sign_node(call->server->options->pki_dir, request, time(NULL), &crt, &ca, error) < 0) {
-                ak_log(AK_LOG_ERROR, "node_not_joined", "node", name, "error", error, NULL);
-                api_call_fail(call, 500, "InternalError",
-                              "the certificate could not be signed; the log says why");
-                return;
-        }
-        ak_log(AK_LOG_INFO, "node_joined", "node", name, "by", call->user.name, NULL);
-        answer =
-            json_pack("{s:s, s:s, s:{s:s, s:n}, s:{s:s}, s:{s:s, s:s}}", "kind", "NodeJoin", "apiVersion",
-                      "node.alkaid.io/v1", "metadata", "name", name, "creationTimestamp", "spec", "request",
-                      request, "status", "certificate", crt, "certificateAuthority", ca);
-        handle_set_json(call, 201, answer);
-        json_decref(answer);
-}
-
-/* Who has a join token may have any name that is free: a node that is there keeps its own. */
-static void handle_join(struct api_call *call, const json_t *body)
-{
-        const char *request = text_at(json_object_get(body, "spec"), "request");
-        char name[PKI_NODE_NAME_SIZE], error[PKI_ERROR_SIZE] = "", message[PKI_NODE_NAME_SIZE + 200];
-
-        if (!access_in_group(&call->user, ACCESS_BOOTSTRAP) &&
-            !access_in_group(&call->user, ACCESS_MASTERS)) {
-                api_call_fail(call, 403, "Forbidden",
-                              "joining needs a token of `alkaidctl node token` (group " ACCESS_BOOTSTRAP ")");
-        } else if (pki_requested_node(request, name, error) < 0) {
-                api_call_fail(call, 400, "BadRequest", *error ? error : "out of memory");
-        } else if (node_exists(call, name)) {
-                (void)snprintf(
-                    message, sizeof(message),
-                    "node \"%s\" is there already: remove it first (kubectl delete node %s), or join under "
-                    "another name",
-                    name, name);
-                api_call_fail(call, 409, "AlreadyExists", message);
-        } else {
-                answer_join(call, name, request);
-        }
 }
 
 void handle_review(struct api_call *call)

@@ -44,6 +44,7 @@ static void identify_by_token(struct request *r)
                 return;
         allow_idleness(r);
         use_identity(r, &r->token_identity);
+        r->call.token = r->token_identity.token;
 }
 
 /* Looked at with every request: who has a connection open loses it as well. */

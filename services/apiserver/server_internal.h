@@ -65,6 +65,7 @@ struct api_call {
         /* in */
         struct rest_request rest;
         struct api_user user;
+        const char *token; /* the bearer token's SHA-256, hexadecimal; NULL = it was a certificate */
         const char *accept, *content_type;
         struct websocket_request upgrade; /* headers */
         const char *traceparent;          /* header; NULL = none */

@@ -155,7 +155,20 @@ ready_joined() { kubectl get node second -o 'jsonpath={.status.conditions[?(@.ty
   assert_output --partial 'node "second" is there already'
   wait_until 60 gone "$(<"$directory/pid")"
   run -0 kubectl delete node second
+  # A token is good for one node; that others are told so costs no name.
+  run -1 "$BIN/alkaidctl" node join "$token" --node-name second --out "$directory/again.kubeconfig"
+  assert_output --partial 'this token was used'
+  [[ ! -e $directory/again.kubeconfig ]]
+  token=$("$BIN/alkaidctl" node token --pki-dir "$NODE/pki")
   run -0 "$BIN/alkaidctl" node join "$token" --node-name second --out "$directory/again.kubeconfig"
+  run -0 compgen -G "$NODE/pki/joined-*"
+  [[ ${#lines[@]} == 2 ]]
+  # What is known of a token that has ended is forgotten with the next one that is used.
+  : >"$NODE/pki/tokens"
+  token=$("$BIN/alkaidctl" node token --pki-dir "$NODE/pki")
+  run -0 "$BIN/alkaidctl" node join "$token" --node-name third --out "$directory/third.kubeconfig"
+  run -0 compgen -G "$NODE/pki/joined-*"
+  [[ ${#lines[@]} == 1 ]]
 }
 
 @test "node join: what cannot be is refused, and a token is good for nothing else" {

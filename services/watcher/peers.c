@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A change touches the subnet of the port, and the other subnets of its VPC where the VPC comes to this node
+ * or leaves it. Only touched subnets are looked at when it is said what has changed: a node that has
+ * thousands of ports gets a change of one of them every few milliseconds.
+ */
 #include "services/watcher/peers.h"
 
 #include <czmq.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "libcommon/netaddr.h"
 
 struct port {
+        LIST_ENTRY(port) in_subnet;
         char id[AK_LEN_UID + 1], subnet[AK_LEN_UID + 1], vpc[AK_LEN_UID + 1];
         char node[AK_LEN_NAME + 1];
         char mac[AK_MAC_SIZE];
@@ -20,11 +27,22 @@ struct port {
         bool source_nat;
 };
 
+/* As long as it has ports or its last message has to be taken back. */
+struct subnet {
+        char id[AK_LEN_UID + 1], vpc[AK_LEN_UID + 1];
+        LIST_HEAD(, port) ports;
+        size_t count;
+        bool touched;
+        struct ak_message *said;
+};
+
 struct watcher_peers {
         char node[AK_LEN_NAME + 1];
-        zhashx_t *ports; /* ID -> struct port; those that a node has */
-        zhashx_t *nodes; /* name -> address */
-        zhashx_t *said;  /* subnet -> struct ak_message */
+        zhashx_t *ports;   /* ID -> struct port; those that a node has */
+        zhashx_t *nodes;   /* name -> address */
+        zhashx_t *subnets; /* ID -> struct subnet */
+        zhashx_t *here;    /* VPC -> how many ports it has on this node */
+        zlistx_t *touched; /* struct subnet */
 };
 
 /* ------------------------------------------------------------------ tables */
@@ -35,9 +53,13 @@ static void free_one(void **item)
         *item = NULL;
 }
 
-static void free_message(void **item)
+static void free_subnet(void **item)
 {
-        *item = ak_message_free(*item);
+        struct subnet *s = *item;
+
+        ak_message_free(s->said);
+        free(s);
+        *item = NULL;
 }
 
 int watcher_peers_new(struct watcher_peers **out, const char *node)
@@ -49,12 +71,15 @@ int watcher_peers_new(struct watcher_peers **out, const char *node)
         (void)snprintf(p->node, sizeof(p->node), "%s", node);
         p->ports = zhashx_new();
         p->nodes = zhashx_new();
-        p->said = zhashx_new();
-        if (!p->ports || !p->nodes || !p->said)
+        p->subnets = zhashx_new();
+        p->here = zhashx_new();
+        p->touched = zlistx_new();
+        if (!p->ports || !p->nodes || !p->subnets || !p->here || !p->touched)
                 return -ENOMEM;
         zhashx_set_destructor(p->ports, free_one);
         zhashx_set_destructor(p->nodes, free_one);
-        zhashx_set_destructor(p->said, free_message);
+        zhashx_set_destructor(p->subnets, free_subnet);
+        zhashx_set_destructor(p->here, free_one);
         *out = AK_STEAL(p);
         return 0;
 }
@@ -65,21 +90,110 @@ struct watcher_peers *watcher_peers_free(struct watcher_peers *p)
                 return NULL;
         zhashx_destroy(&p->ports);
         zhashx_destroy(&p->nodes);
-        zhashx_destroy(&p->said);
+        zhashx_destroy(&p->subnets);
+        zhashx_destroy(&p->here);
+        zlistx_destroy(&p->touched);
         free(p);
         return NULL;
 }
 
-/* Takes the item. */
-static int put(zhashx_t *table, const char *key, void *item)
+static int touch(struct watcher_peers *peers, struct subnet *s)
 {
-        if (!item)
+        if (!s->touched && !zlistx_add_end(peers->touched, s))
                 return -ENOMEM;
-        zhashx_delete(table, key);
-        if (zhashx_insert(table, key, item) == 0)
-                return 0;
-        free(item);
-        return -ENOMEM;
+        s->touched = true;
+        return 0;
+}
+
+static int touch_all(struct watcher_peers *peers, const char *vpc)
+{
+        int r = 0;
+
+        for (struct subnet *s = zhashx_first(peers->subnets); s && r == 0; s = zhashx_next(peers->subnets))
+                if (!vpc || strcmp(s->vpc, vpc) == 0)
+                        r = touch(peers, s);
+        return r;
+}
+
+static struct subnet *subnet_get(struct watcher_peers *peers, const struct port *p)
+{
+        struct subnet *s = zhashx_lookup(peers->subnets, p->subnet);
+
+        if (s)
+                return s;
+        s = calloc(1, sizeof(*s));
+        if (!s || zhashx_insert(peers->subnets, p->subnet, s) != 0) {
+                free(s);
+                return NULL;
+        }
+        (void)snprintf(s->id, sizeof(s->id), "%s", p->subnet);
+        (void)snprintf(s->vpc, sizeof(s->vpc), "%s", p->vpc);
+        LIST_INIT(&s->ports);
+        return s;
+}
+
+static bool is_here(const struct watcher_peers *peers, const struct port *p)
+{
+        return strcmp(p->node, peers->node) == 0;
+}
+
+/* One port more, or less, of a VPC on this node. */
+static int count_here(struct watcher_peers *peers, const char *vpc, bool more)
+{
+        size_t *count = zhashx_lookup(peers->here, vpc);
+
+        if (!count) {
+                count = calloc(1, sizeof(*count));
+                if (!count || zhashx_insert(peers->here, vpc, count) != 0) {
+                        free(count);
+                        return -ENOMEM;
+                }
+        }
+        *count += more ? 1 : 0;
+        *count -= more ? 0 : 1;
+        if (*count == (more ? 1 : 0))
+                if (touch_all(peers, vpc) < 0)
+                        return -ENOMEM;
+        if (*count == 0)
+                zhashx_delete(peers->here, vpc);
+        return 0;
+}
+
+static int drop_port(struct watcher_peers *peers, struct port *p)
+{
+        struct subnet *s = zhashx_lookup(peers->subnets, p->subnet);
+        int r = touch(peers, s);
+
+        LIST_REMOVE(p, in_subnet);
+        s->count--;
+        if (is_here(peers, p) && count_here(peers, p->vpc, false) < 0)
+                r = -ENOMEM;
+        zhashx_delete(peers->ports, p->id);
+        return r;
+}
+
+/* Takes the port. */
+static int add_port(struct watcher_peers *peers, struct port *p)
+{
+        struct subnet *s = subnet_get(peers, p);
+
+        if (!s || zhashx_insert(peers->ports, p->id, p) != 0) {
+                free(p);
+                return -ENOMEM;
+        }
+        LIST_INSERT_HEAD(&s->ports, p, in_subnet);
+        s->count++;
+        /* A subnet may have been made anew, in another VPC, under the ID of one that is gone. */
+        (void)snprintf(s->vpc, sizeof(s->vpc), "%s", p->vpc);
+        int r = touch(peers, s);
+        return r == 0 && is_here(peers, p) ? count_here(peers, p->vpc, true) : r;
+}
+
+static bool same(const struct port *a, const struct port *b)
+{
+        size_t head = offsetof(struct port, id);
+
+        return memcmp((const char *)a + head, (const char *)b + head, sizeof(*a) - head) == 0;
 }
 
 /* ------------------------------------------------------------------ objects */
@@ -151,15 +265,21 @@ static bool read_port(const json_t *json, struct port *p)
 
 int watcher_peers_port(struct watcher_peers *peers, const json_t *json, bool gone)
 {
-        const char *id = text(json_object_get(json, "metadata"), "name");
+        struct port *before = zhashx_lookup(peers->ports, text(json_object_get(json, "metadata"), "name"));
         AK_AUTOFREE struct port *p = calloc(1, sizeof(*p));
+        int r = 0;
 
         if (!p)
                 return -ENOMEM;
-        if (!gone && read_port(json, p))
-                return put(peers->ports, id, AK_STEAL(p));
-        zhashx_delete(peers->ports, id);
-        return 0;
+        bool there = !gone && read_port(json, p);
+        if (before && there && same(before, p))
+                return 0;
+        if (before)
+                r = drop_port(peers, before);
+        if (!there)
+                return r;
+        int added = add_port(peers, AK_STEAL(p));
+        return r < 0 ? r : added;
 }
 
 static const char *address_of(const json_t *node)
@@ -182,35 +302,36 @@ int watcher_peers_node(struct watcher_peers *peers, const json_t *json, bool gon
 {
         const char *name = text(json_object_get(json, "metadata"), "name");
         const char *address = gone ? NULL : address_of(json);
+        const char *before = zhashx_lookup(peers->nodes, name);
 
-        if (address)
-                return put(peers->nodes, name, strdup(address));
+        if (before && address && strcmp(before, address) == 0)
+                return 0;
         zhashx_delete(peers->nodes, name);
-        return 0;
+        if (address) {
+                char *kept = strdup(address);
+
+                if (!kept || zhashx_insert(peers->nodes, name, kept) != 0) {
+                        free(kept);
+                        return -ENOMEM;
+                }
+        }
+        return touch_all(peers, NULL);
 }
 
 /* ------------------------------------------------------------------ messages */
 
-static int by_subnet(const void *a, const void *b)
+static int by_id(const void *a, const void *b)
 {
         const struct port *const *x = a, *const *y = b;
-        int order = strcmp((*x)->subnet, (*y)->subnet);
 
-        return order ? order : strcmp((*x)->id, (*y)->id);
+        return strcmp((*x)->id, (*y)->id);
 }
 
-static bool is_here(const struct watcher_peers *peers, const struct port *p)
+static int by_subnet(const void *a, const void *b)
 {
-        return strcmp(p->node, peers->node) == 0;
-}
+        const struct subnet *x = a, *y = b;
 
-/* Whether the VPC has a port on this node. `sorted` ends with NULL. */
-static bool vpc_is_here(const struct watcher_peers *peers, struct port *const *sorted, const char *vpc)
-{
-        for (; *sorted; sorted++)
-                if (is_here(peers, *sorted) && strcmp((*sorted)->vpc, vpc) == 0)
-                        return true;
-        return false;
+        return strcmp(x->id, y->id);
 }
 
 /* What the ports say of their subnet; IPv6 from any that has it. */
@@ -227,16 +348,28 @@ static void describe_subnet(struct ak_subnet_peers *m, const struct port *p)
         m->source_nat = p->source_nat;
 }
 
-/* The ports of the subnet that begins at *sorted, as a message; *sorted moves behind them. */
-static struct ak_message *message_of(struct watcher_peers *peers, struct port *const **sorted)
+static struct port **sort_ports(const struct subnet *s)
 {
-        struct port *const *first = *sorted, *const *p = first;
+        struct port **sorted = calloc(s->count + 1, sizeof(*sorted)), *p;
+        size_t n = 0;
+
+        if (!sorted)
+                return NULL;
+        LIST_FOREACH(p, &s->ports, in_subnet)
+        sorted[n++] = p;
+        qsort(sorted, n, sizeof(*sorted), by_id);
+        return sorted;
+}
+
+static struct ak_message *message_of(struct watcher_peers *peers, const struct subnet *s)
+{
+        AK_AUTOFREE struct port **sorted = sort_ports(s);
         struct ak_message *m = ak_message_new(ak_message_subnet_peers);
         char *lines = NULL;
         size_t size = 0;
         FILE *f = open_memstream(&lines, &size);
 
-        for (; *p && strcmp((*p)->subnet, (*first)->subnet) == 0; p++) {
+        for (struct port *const *p = sorted; p && *p; p++) {
                 const char *address = is_here(peers, *p) ? NULL : zhashx_lookup(peers->nodes, (*p)->node);
 
                 if (m)
@@ -244,8 +377,7 @@ static struct ak_message *message_of(struct watcher_peers *peers, struct port *c
                 if (f && address)
                         (void)fprintf(f, "%s %s %s\n", (*p)->mac, address, (*p)->addresses);
         }
-        *sorted = p;
-        if (!m || !f || fclose(f) != 0) {
+        if (!m || !f || fclose(f) != 0 || !sorted) {
                 free(lines);
                 return ak_message_free(m);
         }
@@ -253,77 +385,54 @@ static struct ak_message *message_of(struct watcher_peers *peers, struct port *c
         return m;
 }
 
-static struct port **sort_ports(const struct watcher_peers *peers)
+/* Its VPC has no port here any more, or it has none anywhere. */
+static void take_back(struct subnet *s, watcher_peers_say say, void *arg)
 {
-        struct port **sorted = calloc(zhashx_size(peers->ports) + 1, sizeof(*sorted));
-        size_t n = 0;
-
-        if (!sorted)
-                return NULL;
-        for (struct port *p = zhashx_first(peers->ports); p; p = zhashx_next(peers->ports))
-                sorted[n++] = p;
-        qsort(sorted, n, sizeof(*sorted), by_subnet);
-        return sorted;
-}
-
-/* Takes the message. */
-static int say_one(struct watcher_peers *peers, struct ak_message *m, watcher_peers_say say, void *arg)
-{
-        const struct ak_message *before = zhashx_lookup(peers->said, m->subnet_peers.subnet_id);
         char topic[AK_TOPIC_SIZE];
 
-        if (before && ak_message_equal(before, m)) {
+        if (!s->said)
+                return;
+        ak_message_topic(s->said, topic);
+        say(arg, topic, NULL);
+        s->said = ak_message_free(s->said);
+}
+
+static int say_one(struct watcher_peers *peers, struct subnet *s, watcher_peers_say say, void *arg)
+{
+        char topic[AK_TOPIC_SIZE];
+
+        if (s->count == 0 || !zhashx_lookup(peers->here, s->vpc)) {
+                take_back(s, say, arg);
+                return 0;
+        }
+        struct ak_message *m = message_of(peers, s);
+        if (!m)
+                return -ENOMEM;
+        if (s->said && ak_message_equal(s->said, m)) {
                 ak_message_free(m);
                 return 0;
         }
         ak_message_topic(m, topic);
         say(arg, topic, m);
-        zhashx_delete(peers->said, m->subnet_peers.subnet_id);
-        if (zhashx_insert(peers->said, m->subnet_peers.subnet_id, m) == 0)
-                return 0;
-        ak_message_free(m);
-        return -ENOMEM;
-}
-
-/* Subnets whose VPC has no port here any more, or that have none anywhere. */
-static int forget_rest(struct watcher_peers *peers, zhashx_t *current, watcher_peers_say say, void *arg)
-{
-        zlistx_t *keys = zhashx_keys(peers->said);
-        char topic[AK_TOPIC_SIZE];
-
-        if (!keys)
-                return -ENOMEM;
-        for (const char *subnet = zlistx_first(keys); subnet; subnet = zlistx_next(keys)) {
-                if (zhashx_lookup(current, subnet))
-                        continue;
-                ak_message_topic(zhashx_lookup(peers->said, subnet), topic);
-                say(arg, topic, NULL);
-                zhashx_delete(peers->said, subnet);
-        }
-        zlistx_destroy(&keys);
+        ak_message_free(s->said);
+        s->said = m;
         return 0;
 }
 
 int watcher_peers_flush(struct watcher_peers *peers, watcher_peers_say say, void *arg)
 {
-        AK_AUTOFREE struct port **sorted = sort_ports(peers);
-        zhashx_t *current = zhashx_new();
-        struct port *const *at = sorted;
-        int r = sorted && current ? 0 : -ENOMEM;
+        int r = 0;
 
-        while (r == 0 && *at) {
-                const struct port *first = *at;
-                struct ak_message *m = message_of(peers, &at);
-
-                if (!m)
-                        r = -ENOMEM;
-                else if (!vpc_is_here(peers, sorted, first->vpc))
-                        ak_message_free(m);
-                else if ((r = say_one(peers, m, say, arg)) == 0)
-                        (void)zhashx_insert(current, first->subnet, peers);
+        zlistx_set_comparator(peers->touched, by_subnet);
+        zlistx_sort(peers->touched);
+        for (struct subnet *s; r == 0 && (s = zlistx_first(peers->touched));) {
+                r = say_one(peers, s, say, arg);
+                if (r < 0)
+                        break;
+                s->touched = false;
+                (void)zlistx_detach(peers->touched, NULL);
+                if (s->count == 0)
+                        zhashx_delete(peers->subnets, s->id);
         }
-        if (r == 0)
-                r = forget_rest(peers, current, say, arg);
-        zhashx_destroy(&current);
         return r;
 }

@@ -105,6 +105,33 @@ static void a_node_that_goes_takes_its_ports_along(void **state)
         assert_said(p, "subnet.peers/s1: |");
 }
 
+/* Only what has changed is looked at, so the VPC's other subnets must be thought of, and those of no other.
+ */
+static void a_vpc_comes_here_and_leaves(void **state)
+{
+        AK_CLEANUP(watcher_peers_freep) struct watcher_peers *p = NULL;
+
+        (void)state;
+        assert_int_equal(watcher_peers_new(&p, "a"), 0);
+        node(p, "b", "192.0.2.2");
+        port(p, "p1", "v1", "s1", "b", 5, "Bound");
+        port(p, "p2", "v1", "s2", "b", 6, "Bound");
+        port(p, "p3", "v2", "s3", "b", 7, "Bound");
+        assert_said(p, "");
+        port(p, "p4", "v1", "s4", "a", 8, "Bound");
+        port(p, "p5", "v1", "s4", "a", 9, "Bound");
+        assert_said(p, "subnet.peers/s1: " B5
+                       "|subnet.peers/s2: 06:00:00:00:00:06 192.0.2.2 10.0.0.6,fd00::5\n|subnet.peers/s4: |");
+        gone(p, "p4");
+        assert_said(p, ""); /* p5 is still here */
+        port(p, "p5", "v1", "s4", "b", 9, "Bound");
+        assert_said(p, "subnet.peers/s1: -|subnet.peers/s2: -|subnet.peers/s4: -|");
+        port(p, "p6", "v1", "s1", "a", 10, "Bound");
+        gone(p, "p2");
+        assert_said(p, "subnet.peers/s1: " B5
+                       "|subnet.peers/s4: 06:00:00:00:00:09 192.0.2.2 10.0.0.9,fd00::5\n|");
+}
+
 static void what_cannot_be_read_counts_as_gone(void **state)
 {
         AK_CLEANUP(watcher_peers_freep) struct watcher_peers *p = NULL;
@@ -126,6 +153,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
             cmocka_unit_test(ports_elsewhere_are_told),
             cmocka_unit_test(a_node_that_goes_takes_its_ports_along),
+            cmocka_unit_test(a_vpc_comes_here_and_leaves),
             cmocka_unit_test(what_cannot_be_read_counts_as_gone),
         };
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Measurements (tests/bench/README.md). Whatever one needs is started for it and taken down afterwards.
 
-bench_kinds=(hotplug bus port api node fleet soak)
+bench_kinds=(hotplug bus port api node idle fleet soak)
 
 # bench [NAME...] [OPTION...]: the options, from the first word with a dash on, go to each.
 cmd_bench() {
@@ -37,6 +37,7 @@ bench_port() { "$(bin_dir)/bench-port" "$@"; }
 bench_api() { bench_on_an_apiserver bench-api "$@"; }
 bench_fleet() { bench_on_an_apiserver bench-fleet "$@"; }
 bench_node() { "$ROOT/tests/bench/node" --bin "$(bin_dir)" "$@"; }
+bench_idle() { "$ROOT/tests/bench/idle" --bin "$(bin_dir)" "$@"; }
 
 # The whole stack, its own libvirtd, the guest of the tests.
 bench_stack_up() {

@@ -17,8 +17,9 @@ PACKAGES_run=(
 PACKAGES_guest=(cpio fdisk mtools syslinux syslinux-common xz-utils zstd)
 PACKAGES_demo=('busybox|busybox-static')
 PACKAGES_test=('busybox|busybox-static' bats bats-assert bats-support expect socat jq iputils-ping
-  nftables prometheus lintian mkdocs python3-kubernetes python3-zmq python3-msgpack ovn-central ovn-host openvswitch-switch
+  nftables prometheus lintian mmdebstrap systemd-container mkdocs python3-kubernetes python3-zmq python3-msgpack ovn-central ovn-host openvswitch-switch
   systemd-journal-remote)
+PACKAGES_docker=(docker.io 'docker-cli|docker.io' 'docker-compose-v2|docker-compose' mmdebstrap)
 PACKAGES_bench=(python3 python3-libvirt python3-yaml)
 PACKAGES_fuzz=(clang 'libclang-rt-dev|libclang-rt-14-dev')
 PACKAGES_lint=(clang-format clang-tidy clang cppcheck shellcheck git)
@@ -83,7 +84,7 @@ may_install() {
 
 # Daemons of packages that only tests want are not started on this host when they are installed: tests run their own.
 # A policy that is there already stays what it is.
-TEST_DAEMONS='prometheus*|ovn-*|openvswitch-*|ovs-*|ovsdb-*'
+TEST_DAEMONS='docker*|containerd*|prometheus*|ovn-*|openvswitch-*|ovs-*|ovsdb-*'
 POLICY=/usr/sbin/policy-rc.d
 policy_begin() {
   [[ ! -e $POLICY && ! -L $POLICY ]] || return 0
@@ -120,11 +121,21 @@ this again."
   apt_install 'Installing kubectl' kubernetes-client
 }
 
+# An engine comes from the distribution only where there is none, not even stopped: packages of others would be
+# removed for it. The suite says what it lacks.
+need_docker() {
+  ! type -P dockerd >/dev/null || return 0
+  ! timeout 20 docker version >/dev/null 2>&1 || return 0
+  [[ $(dpkg-query -W -f '${db:Status-Status}' containerd.io 2>/dev/null) != installed ]] || return 0
+  [[ $INSTALL == yes && $EUID == 0 ]] || return 0
+  packages_need docker
+}
+
 cmd_packages() {
   local group
   (($#)) || die 'packages: which group? see ./dev help' 2
   for group in "$@"; do
-    [[ $group =~ ^(build|run|guest|demo|test|bench|fuzz|lint)$ ]] || die "packages: no group '$group'" 2
+    [[ $group =~ ^(build|run|guest|demo|test|docker|bench|fuzz|lint)$ ]] || die "packages: no group '$group'" 2
   done
   packages_need "$@"
 }

@@ -212,6 +212,7 @@ test_e2e() {
 }
 
 test_docker() {
-  packages_need test
+  packages_need test guest
+  need_docker
   test_bats tests/docker
 }

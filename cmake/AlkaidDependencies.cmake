@@ -3,6 +3,32 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
+# A pkg-config file may say "-isystem DIRECTORY" (Debian's libzmq does). CMake's module makes an include directory of
+# it at the first configuration of a build directory, and an option at each later one: other command lines, so that
+# all was compiled anew. Always the former.
+function(alkaid_settle_isystem target)
+  get_target_property(_options ${target} INTERFACE_COMPILE_OPTIONS)
+  get_target_property(_directories ${target} INTERFACE_INCLUDE_DIRECTORIES)
+  set(_others)
+  if(NOT _options OR NOT "-isystem" IN_LIST _options)
+    return()
+  endif()
+  if(NOT _directories)
+    set(_directories)
+  endif()
+  while(_options)
+    list(POP_FRONT _options _option)
+    if(_option STREQUAL "-isystem")
+      list(POP_FRONT _options _directory)
+      list(APPEND _directories ${_directory})
+    else()
+      list(APPEND _others ${_option})
+    endif()
+  endwhile()
+  set_target_properties(${target} PROPERTIES INTERFACE_COMPILE_OPTIONS "${_others}"
+                                             INTERFACE_INCLUDE_DIRECTORIES "${_directories}")
+endfunction()
+
 # name of the imported target -> pkg-config module
 set(_alkaid_modules
   zmq libzmq  czmq libczmq  jansson jansson  sqlite3 sqlite3  curl libcurl  microhttpd libmicrohttpd
@@ -12,6 +38,7 @@ set(_alkaid_modules
 while(_alkaid_modules)
   list(POP_FRONT _alkaid_modules _name _module)
   pkg_check_modules(ALKAID_${_name} REQUIRED IMPORTED_TARGET ${_module})
+  alkaid_settle_isystem(PkgConfig::ALKAID_${_name})
   add_library(alkaid_dep::${_name} ALIAS PkgConfig::ALKAID_${_name})
 endwhile()
 

@@ -519,6 +519,7 @@ static void take(struct watcher_core *core, const struct watcher_event *event)
                 json_decref(core->node.wanted);
                 core->node.wanted = json_incref(event->object);
                 core->node.check_us = core->now;
+                core->node.compared = false;
                 break;
         }
 }

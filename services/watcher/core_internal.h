@@ -176,9 +176,11 @@ struct watcher_node {
         struct watcher_task task;
         enum watcher_call_type call;
         char ready_since[AK_RFC3339_SIZE];
-        int ready;                     /* -1 = not yet told */
-        uint64_t slots, slots_free;    /* hotplug slots of the VMs, as told */
-        uint64_t slots_now, free_now;  /* as they are */
+        int ready;                    /* -1 = not yet told */
+        uint64_t slots, slots_free;   /* hotplug slots of the VMs, as told */
+        uint64_t slots_now, free_now; /* as they are */
+        bool compared;                /* the status as it should be with `known`, at ... */
+        uint64_t compared_slots, compared_free;
         uint64_t counted_us, count_us; /* when; count again at, 0 = no need */
 };
 

@@ -115,6 +115,7 @@ static json_t *node_status(struct watcher_core *core)
 static void call(struct watcher_core *core, enum watcher_call_type type, json_t *body)
 {
         struct watcher_node *node = &core->node;
+        node->compared = false;
         node->call = type;
         node->task.op = watcher_call(core, type, "", core->config.node, body);
 }
@@ -150,12 +151,26 @@ static void compare(struct watcher_core *core, const json_t *status)
         json_decref(patch);
 }
 
+/* Compared before, and nothing that goes into it has changed since. */
+static bool known_to_be_right(const struct watcher_core *core)
+{
+        const struct watcher_node *node = &core->node;
+        return node->compared && node->compared_slots == node->slots &&
+               node->compared_free == node->slots_free && node->ready == is_ready(core) &&
+               core->now < node->check_us;
+}
+
 void watcher_node_reconcile(struct watcher_core *core)
 {
         struct watcher_node *node = &core->node;
         if (!node->wanted || node->task.op || core->now < node->task.retry_us)
                 return;
         count_slots(core);
+        if (known_to_be_right(core))
+                return;
+        node->compared = true;
+        node->compared_slots = node->slots;
+        node->compared_free = node->slots_free;
         json_t *status = node_status(core);
         if (!node->known)
                 create(core, status);

@@ -24,6 +24,7 @@ struct watcher_shell {
         zloop_t *loop;
         struct watcher_core_config config;
         struct watcher_core *core;
+        struct watcher_actions actions; /* of a step; kept for their memory */
         struct ak_bus *bus;
         struct ak_kubeconfig kubeconfig;
         struct ak_kube_client *client;
@@ -175,21 +176,20 @@ static void execute(struct watcher_shell *shell, const struct watcher_action *ac
 
 static void step_once(struct watcher_shell *shell, const struct watcher_event *event)
 {
-        struct watcher_actions actions = {0};
         uint64_t now = ak_clock_monotonic_us(), real = ak_clock_realtime_us();
         shell->event_us = now;
         if (shell->journal)
                 ak_journal_event(shell->journal, now, real, watcher_event_to_json(event));
-        int rc = watcher_core_step(shell->core, event, now, real, &actions);
+        int rc = watcher_core_step(shell->core, event, now, real, &shell->actions);
         if (shell->journal)
-                ak_journal_actions(shell->journal, now, watcher_actions_to_json(&actions));
+                ak_journal_actions(shell->journal, now, watcher_actions_to_json(&shell->actions));
         uint32_t suppressed;
         if (rc < 0 && ak_ratelimit_pass(&shell->noise, now, &suppressed))
                 ak_log(AK_LOG_WARN, "event_ignored", "type", watcher_event_type_name(event->type), "error",
                        strerror(-rc), NULL);
-        for (size_t i = 0; i < actions.count; i++)
-                execute(shell, &actions.items[i]);
-        watcher_actions_deinit(&actions);
+        for (size_t i = 0; i < shell->actions.count; i++)
+                execute(shell, &shell->actions.items[i]);
+        watcher_actions_clear(&shell->actions);
         ak_telemetry_event(shell->telemetry, watcher_event_type_name(event->type),
                            ak_clock_monotonic_us() - now);
 }
@@ -497,6 +497,7 @@ struct watcher_shell *watcher_shell_free(struct watcher_shell *shell)
         ak_telemetry_free(shell->telemetry);
         ak_bus_free(shell->bus);
         watcher_core_free(shell->core);
+        watcher_actions_deinit(&shell->actions);
         ak_journal_free(shell->journal);
         ak_kubeconfig_deinit(&shell->kubeconfig);
         free(shell->refused);

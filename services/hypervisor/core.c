@@ -36,8 +36,10 @@ int hv_core_new(struct hv_core **out, const struct hv_core_config *config)
         core->config.default_memory = or_default(config->default_memory, UINT64_C(512) << 20);
         ak_backoff_init(&core->backoff, HV_MS(100), RECONNECT_CAP, config->seed);
         core->by_uid = zhashx_new();
-        if (!core->by_uid) {
-                free(core);
+        core->vm_status = ak_message_new(ak_message_vm_status);
+        core->nic_status = ak_message_new(ak_message_nic_status);
+        if (!core->by_uid || !core->vm_status || !core->nic_status) {
+                hv_core_free(core);
                 return -ENOMEM;
         }
         *out = core;
@@ -70,6 +72,8 @@ struct hv_core *hv_core_free(struct hv_core *core)
         free(core->vms);
         free(core->scratch);
         zhashx_destroy(&core->by_uid);
+        ak_message_free(core->vm_status);
+        ak_message_free(core->nic_status);
         ak_deadlines_deinit(&core->due);
         free(core);
         return NULL;

@@ -10,20 +10,19 @@
 
 #include "services/hypervisor/core_internal.h"
 
-/* Publishes when it differs from the last one, or when asked to say it again. Takes `m`. */
-static void publish(struct hv_core *core, struct ak_message **last, struct ak_message *m, bool again)
+/* Publishes when it differs from the last one, or when asked to say it again. */
+static void publish(struct hv_core *core, struct ak_message **last, const struct ak_message *m, bool again)
 {
+        struct ak_message *kept;
         struct hv_action *a;
 
-        if (!m)
+        if (!m || (*last && !again && ak_message_equal(*last, m)))
                 return;
-        if (*last && !again && ak_message_equal(*last, m)) {
-                ak_message_free(m);
-                return;
-        }
-        a = hv_emit(core, HV_ACTION_PUBLISH);
+        kept = ak_message_dup(m);
+        a = kept ? hv_emit(core, HV_ACTION_PUBLISH) : NULL;
         if (!a) {
-                ak_message_free(m);
+                ak_message_free(kept);
+                core->error = -ENOMEM;
                 return;
         }
         a->message = ak_message_dup(m);
@@ -32,7 +31,7 @@ static void publish(struct hv_core *core, struct ak_message **last, struct ak_me
                 core->error = -ENOMEM;
         }
         ak_message_free(*last);
-        *last = m;
+        *last = kept;
 }
 
 /* ------------------------------------------------------------------ NIC */
@@ -114,17 +113,14 @@ static void plugged_facts(const struct hv_nic *nic, struct ak_nic_status *s)
         s->guest_us = nic->guest_took_us;
 }
 
-static struct ak_message *nic_status(struct hv_core *core, const struct hv_vm *vm, const struct hv_nic *nic)
+/* In the core's own message, for nearly always it is as it was. NULL: nothing to say. */
+static const struct ak_message *nic_status(struct hv_core *core, const struct hv_vm *vm,
+                                           const struct hv_nic *nic)
 {
-        struct ak_message *m = ak_message_new(ak_message_nic_status);
-        struct ak_nic_status *s;
+        struct ak_nic_status *s = &core->nic_status->nic_status;
         struct hv_key key;
 
-        if (!m) {
-                core->error = -ENOMEM;
-                return NULL;
-        }
-        s = &m->nic_status;
+        *s = (struct ak_nic_status){0};
         hv_key_of_nic(nic, &key);
         HV_COPY(s->pod_uid, vm->uid);
         HV_COPY(s->nic, nic->name);
@@ -137,9 +133,9 @@ static struct ak_message *nic_status(struct hv_core *core, const struct hv_vm *v
                 plugged_state(nic, s);
                 plugged_facts(nic, s);
         } else if (!unplugged_state(vm, nic, s)) {
-                return ak_message_free(m);
+                return NULL;
         }
-        return m;
+        return core->nic_status;
 }
 
 /* A NIC of which only the port was heard is nobody's. */
@@ -212,16 +208,11 @@ static void domain_facts(const struct hv_vm *vm, struct ak_vm_status *s)
         s->nic_slots_free = free_slots(vm);
 }
 
-static struct ak_message *vm_status(struct hv_core *core, const struct hv_vm *vm)
+static const struct ak_message *vm_status(struct hv_core *core, const struct hv_vm *vm)
 {
-        struct ak_message *m = ak_message_new(ak_message_vm_status);
-        struct ak_vm_status *s;
+        struct ak_vm_status *s = &core->vm_status->vm_status;
 
-        if (!m) {
-                core->error = -ENOMEM;
-                return NULL;
-        }
-        s = &m->vm_status;
+        *s = (struct ak_vm_status){0};
         HV_COPY(s->pod_uid, vm->uid);
         HV_COPY(s->pod_namespace, vm->pod_namespace);
         HV_COPY(s->pod_name, vm->pod_name);
@@ -233,7 +224,7 @@ static struct ak_message *vm_status(struct hv_core *core, const struct hv_vm *vm
                 s->progress_percent = vm->image_percent;
         if (vm->state != HV_DOMAIN_NONE)
                 domain_facts(vm, s);
-        return m;
+        return core->vm_status;
 }
 
 static bool vm_speaks(const struct hv_vm *vm)

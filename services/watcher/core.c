@@ -582,7 +582,8 @@ int watcher_core_new(struct watcher_core **out, const struct watcher_core_config
         WATCHER_CONFIG_NUMBERS(SET_DEFAULT)
 #undef SET_DEFAULT
         core->records = calloc(W_MAX_RECORDS, sizeof(*core->records));
-        if (!core->records || watcher_tables_init(core) < 0)
+        core->wish = ak_message_new(ak_message_nic_diff);
+        if (!core->records || !core->wish || watcher_tables_init(core) < 0)
                 return -ENOMEM;
         core->peers[W_NETWORK].name = "network";
         core->peers[W_HYPERVISOR].name = "hypervisor";
@@ -598,6 +599,7 @@ struct watcher_core *watcher_core_free(struct watcher_core *core)
                 return NULL;
         watcher_tables_deinit(core);
         free(core->records);
+        ak_message_free(core->wish);
         watcher_node_deinit(&core->node);
         free(core);
         return NULL;

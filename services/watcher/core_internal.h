@@ -210,6 +210,8 @@ struct watcher_core {
         size_t record_count;
         uint64_t next_op, next_vm, event_serial, wake_us;
 
+        struct ak_message *wish; /* nic_diff, to compare with */
+
         /* Of the step under way. */
         uint64_t now, real;
         struct watcher_actions *out;

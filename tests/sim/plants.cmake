@@ -45,7 +45,8 @@ alkaid_plant(port-left nothing-leaks services/apiserver/rules_vpc.c
 
 # The hypervisor starts what has ended while it was away.
 alkaid_plant(run-twice runs-once services/hypervisor/core_vm.c
-  "if (!wish->started || vm->starting || vm->start_tried.set)" "if (vm->wish)")
+  "if (!wish->started || vm->starting || vm->start_tried.set || went_off_as_told(core, vm))"
+  "if (vm->wish || went_off_as_told(core, vm))")
 
 # The watcher asks once.
 alkaid_plant(never-again converges services/watcher/core_nic.c

@@ -11,13 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "libcommon/cleanup.h"
 #include "libcommon/clock.h"
-#include "libcommon/kube/kubeconfig.h"
 #include "libcommon/options.h"
+#include "tests/bench/figures.h"
 #include "tests/bench/floor.h"
 #include "tests/bench/wire.h"
 
@@ -33,6 +32,7 @@
 struct config {
         char *pki_dir;
         uint64_t pid, seconds, rounds, pods, watchers;
+        bool json;
 };
 
 #define OPTION(n, t, member, ...)                                                                            \
@@ -52,6 +52,7 @@ static const struct ak_option options[] = {
            .max = 100000),
     OPTION("watchers", AK_OPT_UINT, watchers, .def = "1000", .help = "the most watchers", .min = 1,
            .max = MAX_WATCHERS),
+    OPTION("json", AK_OPT_BOOL, json, .help = "print a line of JSON for each figure"),
 };
 static const struct ak_program program = {.name = "bench-api",
                                           .summary = "Measures an apiserver that runs.",
@@ -61,7 +62,6 @@ static const struct ak_program program = {.name = "bench-api",
 struct client {
         struct bench *bench;
         struct wire_conn *conn;
-        char text[1500];
         unsigned int pod, turn;
         uint64_t sent_us;
 };
@@ -77,7 +77,7 @@ struct watcher {
 struct bench {
         const struct config *config;
         struct wire *wire;
-        char host[256], port[8];
+        char host[WIRE_HOST], port[WIRE_PORT];
         struct client clients[MAX_CLIENTS];
         struct watcher watchers[MAX_WATCHERS];
         size_t watching, seen, finished;
@@ -88,44 +88,40 @@ struct bench {
         uint64_t end_us;
         char mark[40];
         uint64_t mark_us;
-        uint32_t *samples; /* microseconds */
-        size_t sample_count, failures;
+        struct samples samples;
+        size_t failures;
 };
 
-static void sample(struct bench *b, uint64_t since_us)
+/* ---- figures ---- */
+
+static void say(const struct bench *b, const char *what, const char *unit, double value)
 {
-        if (b->sample_count < MAX_SAMPLES)
-                b->samples[b->sample_count++] = (uint32_t)(ak_clock_monotonic_us() - since_us);
+        figure_say(b->config->json, what, unit, value);
 }
 
-static int by_value(const void *a, const void *b)
+/* How often in these seconds, how long each took, and what of it was the processor's (0 = not known). */
+static void say_rate(struct bench *b, const char *what, double seconds, double cpu_us)
 {
-        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+        char text[100];
+        size_t count = b->samples.count;
 
-        return x < y ? -1 : x > y;
+        say(b, what, "/s", (double)count / seconds);
+        (void)snprintf(text, sizeof(text), "%s: answered", what);
+        figure_say_samples(b->config->json, text, &b->samples);
+        (void)snprintf(text, sizeof(text), "%s: processor time of each", what);
+        if (cpu_us > 0 && count > 0)
+                say(b, text, "us", cpu_us / (double)count);
 }
 
-/* In milliseconds; sorts. */
-static double percentile(struct bench *b, unsigned int percent)
+static void say_delivery(struct bench *b, const char *what, size_t watchers, double cpu_us)
 {
-        size_t at;
+        char text[100];
 
-        if (!b->sample_count)
-                return 0;
-        qsort(b->samples, b->sample_count, sizeof(*b->samples), by_value);
-        at = (b->sample_count - 1) * percent / 100;
-        return (double)b->samples[at] / 1000;
-}
-
-/* Processor time of a process, all its threads; 0 where it cannot be told. */
-static double cpu_us(uint64_t pid)
-{
-        struct timespec t = {0};
-        clockid_t clock;
-
-        if (!pid || clock_getcpuclockid((pid_t)pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
-                return 0;
-        return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+        (void)snprintf(text, sizeof(text), "%s, %zu watchers", what, watchers);
+        figure_say_samples(b->config->json, text, &b->samples);
+        (void)snprintf(text, sizeof(text), "%s, %zu watchers: processor time of each", what, watchers);
+        if (cpu_us > 0)
+                say(b, text, "us", cpu_us);
 }
 
 /* ---- requests ---- */
@@ -135,7 +131,8 @@ static void on_answer(struct wire_conn *conn, int code)
         struct client *c = conn->arg;
         struct bench *b = c->bench;
 
-        sample(b, c->sent_us);
+        if (b->next) /* a PATCH that watchers wait for counts when they have it */
+                samples_add(&b->samples, c->sent_us);
         if (code < 200 || code >= 300) {
                 (void)fprintf(stderr, "bench-api: a request failed: status %d\n", code);
                 b->failures++;
@@ -147,13 +144,8 @@ static void on_answer(struct wire_conn *conn, int code)
 static void send_request(struct client *c, const char *method, const char *path, const char *type,
                          const char *body)
 {
-        int len = snprintf(c->text, sizeof(c->text),
-                           "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/%s\r\n"
-                           "Content-Length: %zu\r\n\r\n%s",
-                           method, path, c->bench->host, type, strlen(body), body);
-
         c->sent_us = ak_clock_monotonic_us();
-        wire_send(c->conn, c->text, (size_t)len);
+        wire_request(c->conn, method, path, type, body);
 }
 
 static void send_patch(struct client *c)
@@ -229,22 +221,17 @@ static void create_pods(struct bench *b, unsigned int from, unsigned int to)
 static void measure_patches(struct bench *b, const char *what, unsigned int count, uint64_t pid)
 {
         uint64_t begin_us = ak_clock_monotonic_us();
-        double cpu = cpu_us(pid), seconds;
+        double cpu = process_cpu_us(pid);
+        char text[80];
 
-        b->sample_count = 0;
+        b->samples.count = 0;
         b->next = patch_again;
         b->end_us = begin_us + b->config->seconds * 1000000;
         for (unsigned int i = 0; i < count; i++)
                 send_patch(&b->clients[i]);
         run(b, count);
-        seconds = (double)(ak_clock_monotonic_us() - begin_us) / 1e6;
-        cpu = cpu_us(pid) - cpu;
-        (void)printf("%s, %4u clients:  %7.0f /s   p50 %7.2f ms   p99 %7.2f ms", what, count,
-                     (double)b->sample_count / seconds, percentile(b, 50), percentile(b, 99));
-        if (pid)
-                (void)printf("   the server's processor time %4.0f us each", cpu / (double)b->sample_count);
-        (void)printf("\n");
-        (void)fflush(stdout);
+        (void)snprintf(text, sizeof(text), "%s, %u clients", what, count);
+        say_rate(b, text, (double)(ak_clock_monotonic_us() - begin_us) / 1e6, process_cpu_us(pid) - cpu);
 }
 
 /* ---- watchers ---- */
@@ -263,7 +250,7 @@ static void on_events(struct wire_conn *conn, const char *data, size_t len)
             memmem(edge, w->tail_len + keep, w->bench->mark, mark_len)) {
                 w->seen = true;
                 w->bench->seen++;
-                sample(w->bench, w->bench->mark_us);
+                samples_add(&w->bench->samples, w->bench->mark_us);
         }
         memcpy(w->tail, data + len - keep, keep);
         w->tail_len = keep;
@@ -327,32 +314,23 @@ static bool have_watchers(struct bench *b, size_t count)
         return ready;
 }
 
-static void report_delivery(struct bench *b, const char *what, size_t count)
-{
-        (void)printf("%s, %4zu watchers: p50 %7.2f ms   p99 %7.2f ms", what, count, percentile(b, 50),
-                     percentile(b, 99));
-        (void)fflush(stdout);
-}
-
 static void measure_watches(struct bench *b, const char *what, size_t count)
 {
         size_t concerned = b->own_pods ? 1 : count;
         double cpu;
 
         if (!have_watchers(b, count)) {
-                (void)printf("watch, %zu watchers: only %zu were served\n", b->watching, b->seen);
+                (void)fprintf(stderr, "bench-api: of %zu watchers only %zu were served\n", b->watching,
+                              b->seen);
                 b->failures++;
                 return;
         }
-        cpu = cpu_us(b->config->pid);
-        b->sample_count = 0;
+        cpu = process_cpu_us(b->config->pid);
+        b->samples.count = 0;
         for (uint64_t i = 0; i < b->config->rounds; i++)
                 b->failures += !round_trip(b);
-        cpu = cpu_us(b->config->pid) - cpu;
-        report_delivery(b, what, count);
-        (void)printf(" from sending the PATCH   the server's processor time %.1f us for each\n",
-                     cpu / (double)(b->config->rounds * concerned));
-        (void)fflush(stdout);
+        cpu = process_cpu_us(b->config->pid) - cpu;
+        say_delivery(b, what, count, cpu / (double)(b->config->rounds * concerned));
 }
 
 /* As the nodes of a large installation watch: each change concerns one of them. */
@@ -367,22 +345,11 @@ static void measure_own_pods(struct bench *b, size_t count)
 
 static void report_memory(const struct bench *b, const char *when)
 {
-        char path[64], line[256];
-        long kb = 0;
-        FILE *file;
+        char text[100];
 
-        if (!b->config->pid)
-                return;
-        (void)snprintf(path, sizeof(path), "/proc/%llu/status", (unsigned long long)b->config->pid);
-        file = fopen(path, "re");
-        while (file && fgets(line, sizeof(line), file)) {
-                if (strncmp(line, "VmRSS:", 6) == 0)
-                        kb = strtol(line + 6, NULL, 10);
-        }
-        if (file)
-                (void)fclose(file);
-        (void)printf("memory, %s: %.1f MB resident\n", when, (double)kb / 1024);
-        (void)fflush(stdout);
+        (void)snprintf(text, sizeof(text), "memory, %s", when);
+        if (b->config->pid)
+                say(b, text, "MiB", process_memory(b->config->pid));
 }
 
 /* ---- floors ---- */
@@ -434,7 +401,7 @@ static void on_bare_data(struct wire_conn *conn, const char *data, size_t len)
                 return;
         w->tail_len = 0;
         w->bench->seen++;
-        sample(w->bench, w->bench->mark_us);
+        samples_add(&w->bench->samples, w->bench->mark_us);
 }
 
 static void bare_round(struct bench *b, const struct floor_server *server)
@@ -463,13 +430,12 @@ static void measure_bare_fanout(struct bench *b, size_t count)
                 w->conn->on_data = on_bare_data;
         }
         bare_round(b, &server);
-        cpu = cpu_us((uint64_t)server.pid);
-        b->sample_count = 0;
+        cpu = process_cpu_us((uint64_t)server.pid);
+        b->samples.count = 0;
         for (uint64_t i = 0; i < b->config->rounds; i++)
                 bare_round(b, &server);
-        cpu = cpu_us((uint64_t)server.pid) - cpu;
-        report_delivery(b, "floor: a loop of sends", count);
-        (void)printf("   its processor time %.1f us for each\n", cpu / (double)(b->config->rounds * count));
+        cpu = process_cpu_us((uint64_t)server.pid) - cpu;
+        say_delivery(b, "floor: a loop of sends", count, cpu / (double)(b->config->rounds * count));
         close_clients(b);
         b->wire = wire_free(b->wire);
         b->wire = own;
@@ -478,8 +444,8 @@ static void measure_bare_fanout(struct bench *b, size_t count)
 
 static void measure_floors(struct bench *b)
 {
-        (void)printf("floor: %.0f writes to the disk per second, one after another\n",
-                     floor_syncs_per_second(b->config->pki_dir));
+        say(b, "floor: writes to the disk, one after another", "/s",
+            floor_syncs_per_second(b->config->pki_dir));
         measure_bare_http(b);
         measure_bare_fanout(b, b->config->watchers);
 }
@@ -510,29 +476,12 @@ static void measure(struct bench *b)
         measure_own_pods(b, b->config->watchers);
 }
 
-static int find_server(struct bench *b)
-{
-        struct ak_kubeconfig kube = {0};
-        char path[400], error[AK_KUBECONFIG_ERROR_SIZE] = "";
-        int rc;
-
-        (void)snprintf(path, sizeof(path), "%s/admin.kubeconfig", b->config->pki_dir);
-        rc = ak_kubeconfig_load(&kube, path, NULL, error);
-        if (rc == 0 && sscanf(kube.server, "https://%255[^:]:%7[0-9]", b->host, b->port) != 2) {
-                (void)snprintf(error, sizeof(error), "%s: the server is no https://HOST:PORT", path);
-                rc = -EINVAL;
-        }
-        if (rc < 0)
-                (void)fprintf(stderr, "bench-api: %s\n", error);
-        ak_kubeconfig_deinit(&kube);
-        return rc;
-}
-
 static int run_bench(struct bench *b)
 {
         const struct rlimit files = {.rlim_cur = 4096, .rlim_max = 4096};
 
-        if (!b->samples || find_server(b) < 0)
+        if (samples_init(&b->samples, MAX_SAMPLES) < 0 ||
+            wire_find_server(b->config->pki_dir, b->host, b->port) < 0)
                 return 2;
         (void)setrlimit(RLIMIT_NOFILE, &files);
         measure_floors(b);
@@ -554,9 +503,8 @@ int main(int argc, char **argv)
 
         if (rc == 0) {
                 b->config = &config;
-                b->samples = calloc(MAX_SAMPLES, sizeof(*b->samples));
                 rc = run_bench(b);
-                free(b->samples);
+                samples_deinit(&b->samples);
                 ak_options_deinit(&program, &config);
         } else {
                 rc = rc < 0 ? 2 : 0;

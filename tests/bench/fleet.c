@@ -15,12 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "libcommon/cleanup.h"
 #include "libcommon/clock.h"
-#include "libcommon/kube/kubeconfig.h"
 #include "libcommon/options.h"
+#include "tests/bench/figures.h"
 #include "tests/bench/wire.h"
 
 #define CLIENTS      64
@@ -64,16 +63,9 @@ static const struct ak_program program = {.name = "bench-fleet",
                                           .options = options,
                                           .option_count = AK_ARRAY_SIZE(options)};
 
-/* Microseconds. */
-struct samples {
-        uint32_t *items;
-        size_t count;
-};
-
 struct client {
         struct fleet *fleet;
         struct wire_conn *conn;
-        char text[2500];
         uint64_t sent_us;
         unsigned int turn;
         struct {
@@ -101,7 +93,7 @@ struct light_watcher {
 struct fleet {
         const struct config *config;
         struct wire *wire;
-        char host[256], port[8];
+        char host[WIRE_HOST], port[WIRE_PORT];
         struct client clients[CLIENTS];
         struct light_watcher *watchers;
         struct samples answered, delivered, listed;
@@ -113,77 +105,25 @@ struct fleet {
 
 /* ---- figures ---- */
 
-static void sample(struct samples *s, uint64_t since_us)
-{
-        if (s->count < MAX_SAMPLES)
-                s->items[s->count++] = (uint32_t)(ak_clock_monotonic_us() - since_us);
-}
-
-static int by_value(const void *a, const void *b)
-{
-        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-        return x < y ? -1 : x > y;
-}
-
-static double ms_at(const struct samples *s, size_t percent)
-{
-        size_t at = s->count ? (s->count - 1) * percent / 100 : 0;
-
-        return s->count ? (double)s->items[at] / 1000 : 0;
-}
-
 static void say(const struct fleet *f, const char *what, const char *unit, double value)
 {
-        if (f->config->json)
-                (void)printf("{\"figure\":\"%s\",\"unit\":\"%s\",\"value\":%.3f}\n", what, unit, value);
-        else
-                (void)printf("%-58s %12.1f %s\n", what, value, unit);
-        (void)fflush(stdout);
+        figure_say(f->config->json, what, unit, value);
 }
 
 static void say_samples(const struct fleet *f, const char *what, struct samples *s)
 {
-        if (s->count)
-                qsort(s->items, s->count, sizeof(*s->items), by_value);
-        if (f->config->json)
-                (void)printf("{\"figure\":\"%s\",\"unit\":\"ms\",\"median\":%.3f,\"p95\":%.3f,\"p99\":%.3f,"
-                             "\"samples\":%zu}\n",
-                             what, ms_at(s, 50), ms_at(s, 95), ms_at(s, 99), s->count);
-        else
-                (void)printf("%-58s median %.2f, p95 %.2f, p99 %.2f ms (%zu)\n", what, ms_at(s, 50),
-                             ms_at(s, 95), ms_at(s, 99), s->count);
-        (void)fflush(stdout);
-        s->count = 0;
+        figure_say_samples(f->config->json, what, s);
 }
 
 static double cpu_us(const struct fleet *f)
 {
-        struct timespec t = {0};
-        clockid_t clock;
-
-        if (!f->config->pid || clock_getcpuclockid((pid_t)f->config->pid, &clock) != 0 ||
-            clock_gettime(clock, &t) != 0)
-                return 0;
-        return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+        return process_cpu_us(f->config->pid);
 }
 
 static void say_memory(const struct fleet *f, const char *what)
 {
-        char path[64], line[256];
-        long kb = 0;
-        FILE *file;
-
-        (void)snprintf(path, sizeof(path), "/proc/%llu/status", (unsigned long long)f->config->pid);
-        file = f->config->pid ? fopen(path, "re") : NULL;
-        if (!file)
-                return;
-        while (fgets(line, sizeof(line), file)) {
-                if (strncmp(line, "VmRSS:", 6) == 0)
-                        kb = strtol(line + 6, NULL, 10);
-        }
-        (void)fclose(file);
-        say(f, what, "MiB", (double)kb / 1024);
+        if (f->config->pid)
+                say(f, what, "MiB", process_memory(f->config->pid));
 }
 
 /* ---- requests ---- */
@@ -193,7 +133,7 @@ static void on_answer(struct wire_conn *conn, int code)
         struct client *c = conn->arg;
         struct fleet *f = c->fleet;
 
-        sample(&f->answered, c->sent_us);
+        samples_add(&f->answered, c->sent_us);
         c->answered = true;
         if (code < 200 || code >= 300) {
                 (void)fprintf(stderr, "bench-fleet: a request failed: status %d\n", code);
@@ -206,13 +146,8 @@ static void on_answer(struct wire_conn *conn, int code)
 static void send_request(struct client *c, const char *method, const char *path, const char *type,
                          const char *body)
 {
-        int len = snprintf(c->text, sizeof(c->text),
-                           "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/%s\r\n"
-                           "Content-Length: %zu\r\n\r\n%s",
-                           method, path, c->fleet->host, type, strlen(body), body);
-
         c->sent_us = ak_clock_monotonic_us();
-        wire_send(c->conn, c->text, (size_t)len);
+        wire_request(c->conn, method, path, type, body);
 }
 
 static void send_node(struct client *c, unsigned int number)
@@ -338,7 +273,7 @@ static void saw_mark(struct fleet *f, const char *mark)
                 return;
         c->under_way[turn % TURNS].turn = 0;
         c->delivered = c->delivered || turn == c->turn;
-        sample(&f->delivered, c->under_way[turn % TURNS].sent_us);
+        samples_add(&f->delivered, c->under_way[turn % TURNS].sent_us);
 }
 
 static void find_marks(struct fleet *f, const char *data, size_t len)
@@ -386,7 +321,7 @@ static void on_list(struct wire_conn *conn, int code)
         const char *at = memmem(w->head, w->head_len, key, strlen(key));
         char query[120];
 
-        sample(&w->fleet->listed, w->asked_us);
+        samples_add(&w->fleet->listed, w->asked_us);
         w->fleet->lists_done++;
         if (code != 200 || !at) {
                 (void)fprintf(stderr, "bench-fleet: a list failed: status %d\n", code);
@@ -464,7 +399,7 @@ static void measure_single(struct fleet *f)
         cpu = cpu_us(f) - cpu;
         say_samples(f, "PATCHes one after another: answered", &f->answered);
         say_samples(f, "PATCHes one after another: delivered", &f->delivered);
-        say(f, "the server's processor time for each", "us", cpu / (double)f->config->rounds);
+        say(f, "PATCHes one after another: processor time of each", "us", cpu / (double)f->config->rounds);
 }
 
 static void measure_load(struct fleet *f, size_t clients)
@@ -483,7 +418,8 @@ static void measure_load(struct fleet *f, size_t clients)
         cpu = cpu_us(f) - cpu;
         (void)snprintf(what, sizeof(what), "PATCHes of %zu clients", clients);
         say(f, what, "/s", (double)f->answered.count / seconds);
-        say(f, "the server's processor time for each", "us", cpu / (double)f->answered.count);
+        (void)snprintf(what, sizeof(what), "PATCHes of %zu clients: processor time of each", clients);
+        say(f, what, "us", cpu / (double)f->answered.count);
         (void)snprintf(what, sizeof(what), "PATCHes of %zu clients: answered", clients);
         say_samples(f, what, &f->answered);
         (void)snprintf(what, sizeof(what), "PATCHes of %zu clients: delivered", clients);
@@ -504,24 +440,6 @@ static void measure(struct fleet *f)
         say_memory(f, "memory, at the end");
 }
 
-static int find_server(struct fleet *f)
-{
-        struct ak_kubeconfig kube = {0};
-        char path[400], error[AK_KUBECONFIG_ERROR_SIZE] = "";
-        int rc;
-
-        (void)snprintf(path, sizeof(path), "%s/admin.kubeconfig", f->config->pki_dir);
-        rc = ak_kubeconfig_load(&kube, path, NULL, error);
-        if (rc == 0 && sscanf(kube.server, "https://%255[^:]:%7[0-9]", f->host, f->port) != 2) {
-                (void)snprintf(error, sizeof(error), "%s: the server is no https://HOST:PORT", path);
-                rc = -EINVAL;
-        }
-        if (rc < 0)
-                (void)fprintf(stderr, "bench-fleet: %s\n", error);
-        ak_kubeconfig_deinit(&kube);
-        return rc;
-}
-
 static void close_all(struct fleet *f)
 {
         for (size_t i = 0; i < CLIENTS; i++)
@@ -537,11 +455,9 @@ static int run_bench(struct fleet *f)
         const struct rlimit files = {.rlim_cur = need, .rlim_max = need};
 
         f->watchers = calloc(2 * f->config->nodes, sizeof(*f->watchers));
-        f->answered.items = calloc(MAX_SAMPLES, sizeof(uint32_t));
-        f->delivered.items = calloc(MAX_SAMPLES, sizeof(uint32_t));
-        f->listed.items = calloc(MAX_SAMPLES, sizeof(uint32_t));
-        if (!f->watchers || !f->answered.items || !f->delivered.items || !f->listed.items ||
-            find_server(f) < 0)
+        if (!f->watchers || samples_init(&f->answered, MAX_SAMPLES) < 0 ||
+            samples_init(&f->delivered, MAX_SAMPLES) < 0 || samples_init(&f->listed, MAX_SAMPLES) < 0 ||
+            wire_find_server(f->config->pki_dir, f->host, f->port) < 0)
                 return 2;
         if (setrlimit(RLIMIT_NOFILE, &files) < 0)
                 (void)fprintf(stderr, "bench-fleet: %llu descriptors: %s\n", (unsigned long long)need,
@@ -565,9 +481,9 @@ int main(int argc, char **argv)
                 f->config = &config;
                 rc = run_bench(f);
                 free(f->watchers);
-                free(f->answered.items);
-                free(f->delivered.items);
-                free(f->listed.items);
+                samples_deinit(&f->answered);
+                samples_deinit(&f->delivered);
+                samples_deinit(&f->listed);
                 ak_options_deinit(&program, &config);
         } else {
                 rc = rc < 0 ? 2 : 0;

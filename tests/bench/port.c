@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ports of the bridge backend against what cannot be saved: the netlink calls of a tap (made, labelled, put
- * into a bridge, up; deleted) in the same run, and a bridge made by hand. argv[1]: number of ports, 500 where
- * absent. Needs root; runs in a network namespace of its own.
+ * into a bridge, up; deleted) in the same run, and a bridge made by hand. Arguments: the number of ports
+ * (500),
+ * --json. Needs root; runs in a network namespace of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,8 +54,19 @@ static int fail(const char *what, const char *why)
         return 1;
 }
 
-static void line(const char *what, uint64_t us, uint64_t bare_us)
+/* How to say it, and of what: "", "without filters", ... */
+struct report {
+        bool json;
+        const char *part;
+};
+
+static void line(const struct report *out, const char *what, uint64_t us, uint64_t bare_us)
 {
+        if (out->json) {
+                printf("{\"part\":\"%s\",\"figure\":\"%s\",\"unit\":\"ms\",\"value\":%.3f,\"bare\":%.3f}\n",
+                       out->part, what, (double)us / 1000.0, (double)bare_us / 1000.0);
+                return;
+        }
         printf("%-52s %8.3f ms", what, (double)us / 1000.0);
         if (bare_us)
                 printf("   + %.3f ms", ((double)us - (double)bare_us) / 1000.0);
@@ -125,8 +137,8 @@ static int bare(size_t ports, uint64_t *prepare_us, uint64_t *release_us)
 
 /* ------------------------------------------------------------------ one after the other */
 
-static int one_by_one(struct vpc_backend *b, size_t ports, uint64_t bare_prepare_us, uint64_t bare_release_us,
-                      struct net_error *error)
+static int one_by_one(const struct report *out, struct vpc_backend *b, size_t ports, uint64_t bare_prepare_us,
+                      uint64_t bare_release_us, struct net_error *error)
 {
         uint64_t took[MAX_PORTS], released[MAX_PORTS];
         size_t part = ports < 100 ? ports / 2 : 50;
@@ -148,11 +160,11 @@ static int one_by_one(struct vpc_backend *b, size_t ports, uint64_t bare_prepare
         }
         if (r < 0)
                 return r;
-        line("first port: subnet, VPC, DHCP server too", took[0], 0);
-        line("prepare", median(took, ports), bare_prepare_us);
-        line("  of the first ports", median(took + 1, part), bare_prepare_us);
-        line("  of the last ports", median(took + ports - part, part), bare_prepare_us);
-        line("release", median(released, ports), bare_release_us);
+        line(out, "first port: subnet, VPC, DHCP server too", took[0], 0);
+        line(out, "prepare", median(took, ports), bare_prepare_us);
+        line(out, "prepare, first ports", median(took + 1, part), bare_prepare_us);
+        line(out, "prepare, last ports", median(took + ports - part, part), bare_prepare_us);
+        line(out, "release", median(released, ports), bare_release_us);
         return 0;
 }
 
@@ -179,7 +191,7 @@ static void *run_lane(void *arg)
         return NULL;
 }
 
-static int side_by_side(struct vpc_backend *b)
+static int side_by_side(const struct report *out, struct vpc_backend *b)
 {
         struct lane lanes[THREADS] = {0};
         struct net_port_spec first = spec_of(MAX_PORTS - 1);
@@ -197,7 +209,8 @@ static int side_by_side(struct vpc_backend *b)
                 r = lanes[i].result;
         }
         if (r == 0)
-                line("100 ports of one subnet, asked for at once", ak_clock_monotonic_us() - start_us, 0);
+                line(out, "100 ports of one subnet, asked for at once", ak_clock_monotonic_us() - start_us,
+                     0);
         return r;
 }
 
@@ -337,7 +350,7 @@ static double median_of(double values[ROUNDS])
 }
 
 /* By turns; the median of the ratios of neighbours. */
-static int compare_wires(struct wire *by_hand, struct wire *ours, const char *what)
+static int compare_wires(const struct report *out, struct wire *by_hand, struct wire *ours, const char *what)
 {
         double ratios[ROUNDS];
         int r = 0;
@@ -352,8 +365,14 @@ static int compare_wires(struct wire *by_hand, struct wire *ours, const char *wh
                 return r;
         double bits = (double)(by_hand->len - sizeof(struct virtio_net_hdr)) * 8;
         double hand_ns = median_of(by_hand->ns), ours_ns = median_of(ours->ns);
-        printf("%-52s %8.2f us/frame, %.2f Gbit/s by hand; %.2f us, %.2f Gbit/s; %.1f %%\n", what,
-               hand_ns / 1e3, bits / hand_ns, ours_ns / 1e3, bits / ours_ns, 100 * median_of(ratios));
+        if (out->json)
+                printf("{\"part\":\"%s\",\"figure\":\"%s\",\"unit\":\"us/"
+                       "frame\",\"value\":%.3f,\"by_hand\":%.3f,"
+                       "\"percent\":%.1f}\n",
+                       out->part, what, ours_ns / 1e3, hand_ns / 1e3, 100 * median_of(ratios));
+        else
+                printf("%-52s %8.2f us/frame, %.2f Gbit/s by hand; %.2f us, %.2f Gbit/s; %.1f %%\n", what,
+                       hand_ns / 1e3, bits / hand_ns, ours_ns / 1e3, bits / ours_ns, 100 * median_of(ratios));
         return 0;
 }
 
@@ -389,7 +408,8 @@ static int open_by_hand(struct wire *w, const struct net_port_spec *s, const str
         return setns(home, CLONE_NEWNET) < 0 ? -errno : r;
 }
 
-static int wires(const struct net_port_spec *s, const struct net_port_spec *t, bool gso)
+static int wires(const struct report *out, const struct net_port_spec *s, const struct net_port_spec *t,
+                 bool gso)
 {
         static struct wire by_hand, ours;
         int r = open_by_hand(&by_hand, s, t, gso);
@@ -398,7 +418,7 @@ static int wires(const struct net_port_spec *s, const struct net_port_spec *t, b
                 r = open_wire(&ours, net_tap_name(s->key.port_id).s, net_tap_name(t->key.port_id).s, s, t,
                               gso);
         if (r == 0)
-                r = compare_wires(&by_hand, &ours,
+                r = compare_wires(out, &by_hand, &ours,
                                   gso ? "tap to tap, TCP segments of 62 KB"
                                       : "tap to tap, frames of 1514 bytes");
         close_wire(&by_hand);
@@ -406,8 +426,10 @@ static int wires(const struct net_port_spec *s, const struct net_port_spec *t, b
         return r;
 }
 
-static int throughput(struct vpc_backend *b, bool filters)
+static int throughput(const struct report *report, struct vpc_backend *b, bool filters)
 {
+        struct report grouped = {.json = report->json, .part = "with a security group"};
+        const struct report *out = report;
         struct net_port_spec s = spec_of(0), t = spec_of(1);
         struct net_prepared p;
         struct net_error error;
@@ -416,24 +438,26 @@ static int throughput(struct vpc_backend *b, bool filters)
         if (b->ops->prepare(b, &s, &p, &error) < 0 || b->ops->prepare(b, &t, &p, &error) < 0)
                 return fail(error.reason, error.message);
         for (int gso = 0; r == 0 && gso <= 1; gso++)
-                r = wires(&s, &t, gso);
+                r = wires(out, &s, &t, gso);
         if (r == 0 && filters) {
                 t.restricted = true;
                 t.rule_count = 2;
                 snprintf(t.rules[0], sizeof(t.rules[0]), "in any - 10.77.0.0/16");
                 snprintf(t.rules[1], sizeof(t.rules[1]), "out any - 0.0.0.0/0");
                 r = b->ops->prepare(b, &t, &p, &error);
-                printf("the receiver with a security group\n");
+                out = &grouped;
+                if (!out->json)
+                        printf("the receiver with a security group\n");
         }
         for (int gso = 0; r == 0 && filters && gso <= 1; gso++)
-                r = wires(&s, &t, gso);
+                r = wires(out, &s, &t, gso);
         return r < 0 ? fail("throughput", r == -EIO ? "frames were lost" : strerror(-r)) : 0;
 }
 
 /* ------------------------------------------------------------------ all */
 
-static int measure(const char *state_dir, bool filters, size_t ports, uint64_t prepare_us,
-                   uint64_t release_us)
+static int measure(const struct report *out, const char *state_dir, bool filters, size_t ports,
+                   uint64_t prepare_us, uint64_t release_us)
 {
         struct bridge_options options = {.node = "bench-port",
                                          .state_dir = state_dir,
@@ -445,11 +469,12 @@ static int measure(const char *state_dir, bool filters, size_t ports, uint64_t p
 
         if (vpc_bridge_new(&b, &options, &error) < 0)
                 return fail("backend", error.message);
-        printf("%s\n", filters ? "with filters" : "without filters");
-        int r = one_by_one(b, ports, prepare_us, release_us, &error);
+        if (!out->json)
+                printf("%s\n", out->part);
+        int r = one_by_one(out, b, ports, prepare_us, release_us, &error);
         if (r == 0)
-                r = side_by_side(b);
-        int code = r < 0 ? fail(error.reason, error.message) : throughput(b, filters);
+                r = side_by_side(out, b);
+        int code = r < 0 ? fail(error.reason, error.message) : throughput(out, b, filters);
         if (b->ops->teardown(b, &ignored) < 0)
                 return fail("teardown", ignored.message);
         return code;
@@ -457,12 +482,19 @@ static int measure(const char *state_dir, bool filters, size_t ports, uint64_t p
 
 int main(int argc, char **argv)
 {
-        size_t ports = argc > 1 ? strtoul(argv[1], NULL, 10) : 500;
+        size_t ports = 500;
+        bool json = false;
         char state_dir[] = "/tmp/alkaid-bench-port-XXXXXX";
         uint64_t prepare_us, release_us;
 
+        for (int i = 1; i < argc; i++) {
+                if (strcmp(argv[i], "--json") == 0)
+                        json = true;
+                else
+                        ports = strtoul(argv[i], NULL, 10);
+        }
         if (ports < 2 || ports > MAX_PORTS)
-                return fail("ports", "must be 2 to 2000");
+                return fail("usage", "bench-port [PORTS] [--json], 2 to 2000");
         ak_log_init("bench-port", AK_LOG_ERROR);
         if (host_isolate() < 0)
                 return fail("namespaces", "must be root");
@@ -471,12 +503,15 @@ int main(int argc, char **argv)
         int r = bare(ports, &prepare_us, &release_us);
         if (r < 0)
                 return fail("netlink", strerror(-r));
-        printf("medians of %zu ports; + = beyond the bare calls\n", ports);
-        line("bare netlink: tap, label, bridge, up", prepare_us, 0);
-        line("bare netlink: delete", release_us, 0);
-        int code = measure(state_dir, false, ports, prepare_us, release_us);
+        const struct report bare_report = {json, "bare netlink"}, without = {json, "without filters"},
+                            with = {json, "with filters"};
+        if (!json)
+                printf("medians of %zu ports; + = beyond the bare calls\n", ports);
+        line(&bare_report, "bare netlink: tap, label, bridge, up", prepare_us, 0);
+        line(&bare_report, "bare netlink: delete", release_us, 0);
+        int code = measure(&without, state_dir, false, ports, prepare_us, release_us);
         if (code == 0)
-                code = measure(state_dir, true, ports, prepare_us, release_us);
+                code = measure(&with, state_dir, true, ports, prepare_us, release_us);
         (void)rmdir(state_dir);
         return code;
 }

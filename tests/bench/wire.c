@@ -15,10 +15,12 @@
 #include <unistd.h>
 
 #include "libcommon/cleanup.h"
+#include "libcommon/kube/kubeconfig.h"
 
 #define EVENTS 256
 
 struct wire {
+        char host[WIRE_HOST];
         gnutls_certificate_credentials_t credentials;
         struct addrinfo *address;
         int epoll_fd;
@@ -37,6 +39,24 @@ static void must(int rc, const char *what)
                 give_up(what, gnutls_strerror(rc));
 }
 
+int wire_find_server(const char *pki_dir, char host[WIRE_HOST], char port[WIRE_PORT])
+{
+        struct ak_kubeconfig kube = {0};
+        char path[400], error[AK_KUBECONFIG_ERROR_SIZE] = "";
+        int rc;
+
+        (void)snprintf(path, sizeof(path), "%s/admin.kubeconfig", pki_dir);
+        rc = ak_kubeconfig_load(&kube, path, NULL, error);
+        if (rc == 0 && sscanf(kube.server, "https://%255[^:]:%7[0-9]", host, port) != 2) {
+                (void)snprintf(error, sizeof(error), "%s: the server is no https://HOST:PORT", path);
+                rc = -EINVAL;
+        }
+        if (rc < 0)
+                (void)fprintf(stderr, "bench: %s\n", error);
+        ak_kubeconfig_deinit(&kube);
+        return rc;
+}
+
 struct wire *wire_new(const char *pki_dir, const char *host, const char *port)
 {
         const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
@@ -46,6 +66,7 @@ struct wire *wire_new(const char *pki_dir, const char *host, const char *port)
 
         if (!w)
                 give_up("memory", "out of memory");
+        (void)snprintf(w->host, sizeof(w->host), "%s", host);
         (void)snprintf(ca, sizeof(ca), "%s/ca.crt", pki_dir);
         (void)snprintf(cert, sizeof(cert), "%s/admin.crt", pki_dir);
         (void)snprintf(key, sizeof(key), "%s/admin.key", pki_dir);
@@ -171,6 +192,20 @@ void wire_send(struct wire_conn *c, const char *text, size_t len)
 
         if (n != (ssize_t)len)
                 give_up("sending", n < 0 ? gnutls_strerror((int)n) : "the socket's buffer is full");
+}
+
+void wire_request(struct wire_conn *c, const char *method, const char *path, const char *type,
+                  const char *body)
+{
+        char text[WIRE_REQUEST];
+        int len = snprintf(text, sizeof(text),
+                           "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/%s\r\n"
+                           "Content-Length: %zu\r\n\r\n%s",
+                           method, path, c->wire->host, type, strlen(body), body);
+
+        if (len >= (int)sizeof(text))
+                give_up("sending", "the request is too long");
+        wire_send(c, text, (size_t)len);
 }
 
 static void read_all(struct wire_conn *c)

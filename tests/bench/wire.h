@@ -32,6 +32,11 @@ struct wire_conn {
         void (*on_answer)(struct wire_conn *conn, int code);
 };
 
+#define WIRE_HOST 256
+#define WIRE_PORT 8
+/* Where the admin.kubeconfig of DIR says that the server is. Negative: standard error says why. */
+int wire_find_server(const char *pki_dir, char host[WIRE_HOST], char port[WIRE_PORT]);
+
 /* Certificates of DIR (ca.crt, admin.crt, admin.key), the server at 127.0.0.1-like HOST and PORT. Exits the
  * process when something is wrong: there is nothing to measure then. */
 struct wire *wire_new(const char *pki_dir, const char *host, const char *port);
@@ -40,6 +45,10 @@ struct wire *wire_free(struct wire *wire);
 struct wire_conn *wire_open(struct wire *wire);
 struct wire_conn *wire_close(struct wire_conn *conn);
 void wire_send(struct wire_conn *conn, const char *text, size_t len);
+/* A request with a body of application/TYPE; head and body together at most WIRE_REQUEST bytes. */
+#define WIRE_REQUEST 2500
+void wire_request(struct wire_conn *conn, const char *method, const char *path, const char *type,
+                  const char *body);
 /* Reads what has come, for at most so long when nothing has; calls on_data(). */
 void wire_poll(struct wire *wire, int timeout_ms);
 /* For on_data: finds the ends of answers with a Content-Length and calls on_answer(). */

@@ -148,3 +148,31 @@ switch_off() { # POD
   delete_pods mortal
   nothing_else_than
 }
+
+# --- the guest's kernel panics ----------------------------------------------------------------------------
+
+event_of() { [[ $(kubectl get events --field-selector "involvedObject.name=$1,reason=$2" -o name) ]]; } # POD REASON
+panic() { guest "$1" '(sleep 1; echo c >/proc/sysrq-trigger) </dev/null >/dev/null 2>&1 & true'; } # POD
+
+@test "a guest that panics, Never: Failed, with GuestPanicked as the reason" {
+  create_vm mortal guest.qcow2 Never 0
+  nic_ready mortal eth0
+  panic mortal
+  watch_for mortal .status.phase Failed
+  assert_equal "$(kubectl get pod mortal -o 'jsonpath={.status.virtualMachineStatus.reason}')" GuestPanicked
+  assert_equal "$(kubectl get pod mortal -o 'jsonpath={.status.containerStatuses[0].state.terminated.reason}')" \
+    GuestPanicked
+  delete_pods mortal
+  nothing_else_than
+}
+
+@test "a guest that panics, OnFailure: an Event says so, the VM is started again" {
+  create_vm mortal guest.qcow2 OnFailure 0
+  nic_ready mortal eth0
+  panic mortal
+  watch_for mortal '.status.containerStatuses[0].restartCount' 1
+  until_true 30 event_of mortal GuestPanicked
+  nic_ready mortal eth0
+  delete_pods mortal
+  nothing_else_than
+}

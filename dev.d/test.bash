@@ -159,6 +159,8 @@ test_fuzz() {
 # test_labelled LABEL: by ctest where a build has such tests, by bats where the directory has such files.
 test_labelled() {
   local CTEST_AS=() CTEST_JOBS=1 found=no
+  # Replays wait most of the time, as the recorded services did, each in a directory of its own.
+  [[ $1 != replay ]] || CTEST_JOBS=4
   packages_need build run guest test
   build_step debug
   if has_ctest debug "$1"; then

@@ -179,7 +179,8 @@ int hv_disk_remove(const char *state_dir, const char *pod_uid)
 
         if (r < 0)
                 return r == -EINVAL ? 0 : r;
-        if (nftw(disk.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)
+        /* No FTW_MOUNT: on an overlay file system files have another device number than their directory. */
+        if (nftw(disk.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) < 0)
                 return errno == ENOENT ? 0 : -errno;
         return 0;
 }

@@ -124,9 +124,13 @@ struct ak_message *ak_message_free(struct ak_message *m)
 
 struct ak_message *ak_message_dup(const struct ak_message *m)
 {
-        struct ak_message *copy = ak_message_new(m->type);
+        size_t head = offsetof(struct ak_message, vm_diff);
+        struct ak_message *copy = malloc(head + record_of(m)->size);
 
-        if (copy && ak_record_copy(record_of(m), body_of(copy), body_of(m)) < 0) {
+        if (!copy)
+                return NULL;
+        memcpy(copy, m, head);
+        if (ak_record_copy(record_of(m), body_of(copy), body_of(m)) < 0) {
                 free(copy);
                 return NULL;
         }

@@ -20,7 +20,7 @@ PACKAGES_test=('busybox|busybox-static' bats bats-assert bats-support expect soc
   nftables prometheus lintian mmdebstrap systemd-container mkdocs python3-kubernetes python3-zmq python3-msgpack ovn-central ovn-host openvswitch-switch
   systemd-journal-remote)
 PACKAGES_docker=(docker.io 'docker-cli|docker.io' 'docker-compose-v2|docker-compose' mmdebstrap)
-PACKAGES_bench=(python3 python3-libvirt python3-yaml)
+PACKAGES_bench=(python3 python3-libvirt python3-yaml gnuplot-nox)
 PACKAGES_fuzz=(clang 'libclang-rt-dev|libclang-rt-14-dev')
 PACKAGES_lint=(clang-format clang-tidy clang cppcheck shellcheck git)
 

@@ -225,13 +225,22 @@ static void forget_rules(struct filter *f, struct filter_rules *r)
                 filter_state_drop_rules(&f->state, r);
 }
 
+/* Whether no port but this one has rules. */
+static bool is_alone(const struct filter *f, const char *tap)
+{
+        for (size_t i = 0; i < f->state.port_count; i++)
+                if (f->state.ports[i]->rules && strcmp(f->state.ports[i]->tap, tap) != 0)
+                        return false;
+        return true;
+}
+
 /* Turns what `tap` has into `p`, which may be NULL. Takes p. */
 static int change(struct filter *f, const char *tap, struct filter_port *p, struct net_error *error)
 {
         struct filter_port *old = filter_state_port(&f->state, tap);
         struct filter_rules *was = old ? old->rules : NULL, *is = p ? p->rules : NULL;
-        AK_AUTOFREE char *commands =
-            filter_change_commands(f->table, old, p, is && is->refs == 0, was && was != is && was->refs == 1);
+        AK_AUTOFREE char *commands = filter_change_commands(
+            f->table, old, p, is && is->refs == 0, was && was != is && was->refs == 1, is_alone(f, tap));
         int r = run(f, commands, error);
 
         if (r == 0 && p && filter_state_put(&f->state, p) < 0) {

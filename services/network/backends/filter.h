@@ -18,6 +18,8 @@
  * that a rule let begin, with timeouts counter spoofed_mac …, set by_…    what was dropped, by reason
  * (FILTER_REASONS) legs { tap, leg }                  what does not reach the host
  *
+ * The chain that looks at frames towards VMs (to) is there only while a port has rules: it costs every frame.
+ *
  * So a port is a handful of elements, whose cost does not depend on how many ports there are. Why not a chain
  * for each port: libnftables reads the list of all chains before each transaction, and for each element that
  * leads to a chain the kernel walks all of them anew; the 500th port took ten times as long as the first.

@@ -51,10 +51,10 @@ struct filter_name filter_limit_name(uint32_t mark, uint32_t kbps);
 char *filter_port_elements(const struct filter_port *p, const struct net_port_spec *spec);
 /*
  * The transaction that turns `old` into `new`, either of which may be NULL. `fresh`: the rules of new are not
- * in the kernel; `stale`: nobody else has the rules of old.
+ * in the kernel; `stale`: nobody else has the rules of old; `alone`: no other port has any rules.
  */
 char *filter_change_commands(const char *table, const struct filter_port *old, const struct filter_port *new,
-                             bool fresh, bool stale);
+                             bool fresh, bool stale, bool alone);
 /* Puts everything back that the state knows; no error where it is there. */
 char *filter_restore_commands(const char *table, const struct filter_state *state);
 

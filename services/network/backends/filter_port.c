@@ -233,8 +233,19 @@ static void delete_hooks(FILE *f, const char *table, const char *tap)
                         table, *c, tap);
 }
 
+/* What looks at each frame towards a VM is there only while a port has rules. */
+static void receive_hook(FILE *f, const char *table, bool wanted)
+{
+        fprintf(f, "add chain %1$s to { type filter hook postrouting priority 300 ; }\nflush chain %1$s to\n",
+                table);
+        if (wanted)
+                fprintf(f, "add rule %s to meta mark set oifname map @guarded goto to_vm\n", table);
+        else
+                fprintf(f, "delete chain %s to\n", table);
+}
+
 char *filter_change_commands(const char *table, const struct filter_port *old, const struct filter_port *new,
-                             bool fresh, bool stale)
+                             bool fresh, bool stale, bool alone)
 {
         char *text = NULL;
         size_t size;
@@ -256,7 +267,10 @@ char *filter_change_commands(const char *table, const struct filter_port *old, c
                 add_hooks(f, table, new);
         else if (old && old->ingress)
                 delete_hooks(f, table, old->tap);
-        if (old && old->rules && stale)
+        bool had = old && old->rules, has = new &&new->rules;
+        if (alone && (had || has))
+                receive_hook(f, table, has);
+        if (had && stale)
                 delete_rules(f, table, old->rules);
         if (old && old->egress_kbps > 0 && !same_limit(old, new))
                 fprintf(f, "delete limit %s %s\n", table, filter_limit_name(old->mark, old->egress_kbps).s);
@@ -274,6 +288,8 @@ char *filter_restore_commands(const char *table, const struct filter_state *stat
         for (size_t i = 0; i < state->rules_count; i++)
                 if (state->rules[i]->commands)
                         add_rules(f, table, state->rules[i]);
+        if (state->rules_count > 0)
+                receive_hook(f, table, true);
         for (size_t i = 0; i < state->port_count; i++) {
                 add_limit(f, table, state->ports[i]);
                 each_element(f, "add", table, state->ports[i]->elements, NULL);

@@ -131,6 +131,14 @@ static struct flow_key {
         return k;
 }
 
+/* Towards the VM: addresses are needed before anything can be allowed. What VMs send of these has been looked
+ * at where it came from. After the flows, which nearly all frames belong to. */
+static void pass_what_gives_addresses(const struct text *t, bool six)
+{
+        if (!t->out)
+                rule(t, "%s", six ? "icmpv6 type @nd_to_guest accept" : "udp sport 67 udp dport 68 accept");
+}
+
 /*
  * What belongs to a flow passes, and so do errors about one. A fragment that is not the first cannot be told,
  * and is of no use without it.
@@ -149,6 +157,7 @@ static void pass_flows(struct text *t, bool six)
         rule(t, "%s type @errors%d accept", six ? "icmpv6" : "icmp", n);
         if (!six)
                 rule(t, "ip frag-off & 0x1fff != 0 accept");
+        pass_what_gives_addresses(t, six);
         rule(t, "goto %s_rules", t->out ? "out" : "in");
 }
 
@@ -242,20 +251,13 @@ static void from_vms(struct text *t, bool ingress)
 
 /* ------------------------------------------------------------------ what VMs get */
 
-/* Addresses are needed before anything can be allowed: ARP, neighbours, DHCP and advertisements pass. What
- * VMs send of these has been looked at where it came from. */
 static void to_vms(struct text *t)
 {
         t->out = false;
         restrict_ports(t);
         chain(t, "to_vm", "");
-        rule(t, "ether type arp accept");
-        rule(t, "ip protocol udp udp sport 67 udp dport 68 accept");
-        rule(t, "icmpv6 type @nd_to_guest accept");
-        rule(t, "ether type vmap { ip : goto in_4, ip6 : goto in_6 }");
+        rule(t, "ether type vmap { ip : goto in_4, ip6 : goto in_6, arp : accept }");
         drop(t, "", FILTER_denied_in);
-        chain(t, "to", " { type filter hook postrouting priority 300 ; }");
-        rule(t, "meta mark set oifname map @guarded goto to_vm");
 }
 
 static char *finish(FILE *f, char **text)

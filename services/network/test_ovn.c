@@ -451,6 +451,33 @@ static void a_tap_made_anew_carries_packets(void **state)
         assert_true(guest_ping(a, "10.0.1.12"));
 }
 
+/* The userspace datapath's: the tap stays, a VM has it open. */
+static void a_wire_made_anew_carries_packets(void **state)
+{
+        struct host *h = *state;
+        struct net_port_spec s1 = test_spec(1, 1, 1), s2 = test_spec(1, 1, 2);
+        uint64_t end_us = ak_clock_monotonic_us() + 30000000;
+        struct vpc_event e = {0};
+
+        struct guest *a = plug(h, 0, &s1, "10.0.1.11");
+        (void)plug(h, 1, &s2, "10.0.1.12");
+        assert_true(guest_ping(a, "10.0.1.12"));
+        uint32_t tap = prepare(h, &s2).ifindex;
+        assert_int_equal(host_run(NULL, 0, RUN("ip", "link", "del", net_wire_name(s2.key.port_id).s)), 0);
+        while (strcmp(e.id, s2.key.port_id) != 0 && ak_clock_monotonic_us() < end_us) {
+                struct pollfd p = {.fd = h->b->ops->event_fd(h->b), .events = POLLIN};
+
+                (void)poll(&p, 1, 200);
+                while (h->b->ops->next_event(h->b, &e) == 1 && strcmp(e.id, s2.key.port_id) != 0)
+                        ;
+        }
+        assert_string_equal(e.id, s2.key.port_id);
+        assert_int_equal(e.type, VPC_EVENT_PORT_LOST);
+        assert_int_equal(prepare(h, &s2).ifindex, tap);
+        wait_hv();
+        assert_true(guest_ping(a, "10.0.1.12"));
+}
+
 static void what_it_cannot_do_is_said(void **state)
 {
         struct host *h = *state;
@@ -488,11 +515,11 @@ static void a_database_that_is_away_is_an_error(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-            HOST(guests_of_a_vpc_reach_each_other),    HOST(vpcs_with_the_same_addresses_do_not_meet),
-            HOST(spoofed_frames_do_not_leave),         HOST(guests_are_no_dhcp_servers_and_no_routers),
-            HOST(what_is_dropped_is_counted),          HOST(security_groups_change_live),
-            HOST(a_tap_made_anew_carries_packets),     HOST(what_it_cannot_do_is_said),
-            HOST(a_database_that_is_away_is_an_error),
+            HOST(guests_of_a_vpc_reach_each_other), HOST(vpcs_with_the_same_addresses_do_not_meet),
+            HOST(spoofed_frames_do_not_leave),      HOST(guests_are_no_dhcp_servers_and_no_routers),
+            HOST(what_is_dropped_is_counted),       HOST(security_groups_change_live),
+            HOST(a_tap_made_anew_carries_packets),  HOST(a_wire_made_anew_carries_packets),
+            HOST(what_it_cannot_do_is_said),        HOST(a_database_that_is_away_is_an_error),
         };
 
         if (access("/usr/bin/ovn-northd", X_OK) != 0 || access("/usr/sbin/ovs-vswitchd", X_OK) != 0) {

@@ -88,9 +88,20 @@ Port spec.ipAddresses {"vpc": "demo", "subnet": "demo-default", "ipAddresses": [
 Port spec.macAddress {"vpc": "demo", "subnet": "demo-default", "macAddress": "01:00:5e:00:00:01"}
 Port spec.macAddress {"vpc": "demo", "subnet": "demo-default", "macAddress": "nonsense"}
 Port spec.securityGroups {"vpc": "demo", "subnet": "demo-default", "securityGroups": ["nobody"]}
+Port spec.ipv6Enabled {"vpc": "demo", "subnet": "demo-default", "ipv6Enabled": "yes"}
+Port spec.ipAddresses {"vpc": "demo", "subnet": "demo-default", "ipAddresses": ["10.50.0"]}
+Subnet spec.cidr6 {"vpc": "bad", "cidr": "10.60.1.0/24", "cidr6": "2001:db8::1"}
 SecurityGroup spec.rules {"rules": [{"direction": "sideways"}]}
 SecurityGroup spec.rules {"rules": [{"direction": "ingress", "protocol": "ipx"}]}
 SecurityGroup spec.rules {"rules": [{"direction": "ingress", "protocol": "tcp", "cidr": "10.0.0.0/99"}]}
+SecurityGroup spec.rules[0].port {"rules": [{"protocol": "tcp", "port": 0}]}
+SecurityGroup spec.rules[0].port {"rules": [{"protocol": "tcp", "port": 65536}]}
+SecurityGroup spec.rules[0].endPort {"rules": [{"protocol": "tcp", "port": 81, "endPort": 80}]}
+SecurityGroup spec.rules[0].endPort {"rules": [{"protocol": "tcp", "endPort": 80}]}
+SecurityGroup spec.rules[0].port {"rules": [{"protocol": "icmp", "port": 80}]}
+SecurityGroup spec.rules[0].group {"rules": [{"cidr": "10.0.0.0/8", "group": "other"}]}
+SecurityGroup spec.rules[0].group {"rules": [{"group": "Not A Name"}]}
+SecurityGroup spec.rules[0].description {"rules": [{"description": 7}]}
 SecurityGroup spec.rules {"rules": "all"}
 TABLE
   assert_equal "$wrong" ""

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/hypervisor/metrics.h"
 
-#include <czmq.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "libcommon/keyed.h"
 
 #define MAX_WISHES 65536
 
@@ -65,17 +67,11 @@ struct wish {
 struct hv_metrics {
         struct ak_telemetry *telemetry;
         struct ak_metric *items[COUNT];
-        uint64_t removed; /* images, as told so far */
-        zhashx_t *wishes; /* "<pod uid>[/<port id>]" -> struct wish, which it owns */
+        uint64_t removed;        /* images, as told so far */
+        struct ak_keyed *wishes; /* "<pod uid>[/<port id>]" -> struct wish */
 };
 
 /* ------------------------------------------------------------------ life */
-
-static void free_wish(void **item)
-{
-        free(*item);
-        *item = NULL;
-}
 
 int hv_metrics_new(struct hv_metrics **out, struct ak_telemetry *telemetry)
 {
@@ -84,12 +80,10 @@ int hv_metrics_new(struct hv_metrics **out, struct ak_telemetry *telemetry)
         if (!m)
                 return -ENOMEM;
         m->telemetry = telemetry;
-        m->wishes = zhashx_new();
-        if (!m->wishes) {
+        if (ak_keyed_new(&m->wishes, sizeof(struct wish), MAX_WISHES) < 0) {
                 free(m);
                 return -ENOMEM;
         }
-        zhashx_set_destructor(m->wishes, free_wish);
         for (size_t i = 0; i < COUNT; i++)
                 m->items[i] = ak_metrics_register(ak_telemetry_metrics(telemetry), &specs[i]);
         *out = m;
@@ -100,28 +94,16 @@ struct hv_metrics *hv_metrics_free(struct hv_metrics *m)
 {
         if (!m)
                 return NULL;
-        zhashx_destroy(&m->wishes);
+        ak_keyed_free(m->wishes);
         free(m);
         return NULL;
 }
 
 /* ------------------------------------------------------------------ wishes */
 
-static struct wish *wish_of(struct hv_metrics *m, const char *key)
-{
-        struct wish *wish = zhashx_lookup(m->wishes, key);
-
-        if (wish || zhashx_size(m->wishes) >= MAX_WISHES)
-                return wish;
-        wish = calloc(1, sizeof(*wish));
-        if (wish)
-                zhashx_update(m->wishes, key, wish);
-        return wish;
-}
-
 void hv_metrics_wish(struct hv_metrics *m, const char *key, const char *trace)
 {
-        struct wish *wish = trace[0] ? wish_of(m, key) : NULL;
+        struct wish *wish = trace[0] ? ak_keyed_get(m->wishes, key) : NULL;
 
         if (wish)
                 (void)snprintf(wish->trace, sizeof(wish->trace), "%s", trace);
@@ -129,14 +111,14 @@ void hv_metrics_wish(struct hv_metrics *m, const char *key, const char *trace)
 
 const char *hv_metrics_trace(const struct hv_metrics *m, const char *key)
 {
-        const struct wish *wish = zhashx_lookup(m->wishes, key);
+        const struct wish *wish = ak_keyed_find(m->wishes, key);
 
         return wish ? wish->trace : "";
 }
 
 void hv_metrics_forget(struct hv_metrics *m, const char *key)
 {
-        zhashx_delete(m->wishes, key);
+        ak_keyed_drop(m->wishes, key);
 }
 
 /* ------------------------------------------------------------------ events */
@@ -186,7 +168,7 @@ static bool is_repeated(struct wish *wish, const struct ak_nic_status *n)
 
 void hv_metrics_nic(struct hv_metrics *m, const char *key, const struct ak_nic_status *n)
 {
-        struct wish *wish = wish_of(m, key);
+        struct wish *wish = ak_keyed_get(m->wishes, key);
         struct ak_step step = {.pod = n->pod_uid, .nic = n->nic, .port = n->port_id};
 
         if (!wish || is_repeated(wish, n))

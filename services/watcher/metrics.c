@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/watcher/metrics.h"
 
-#include <czmq.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "libcommon/keyed.h"
 
 #define MAX_WISHES 65536
 
@@ -40,16 +42,10 @@ struct wish {
 struct watcher_metrics {
         struct ak_telemetry *telemetry;
         struct ak_metric *items[COUNT];
-        zhashx_t *wishes; /* "<pod uid>[/<port id>]" -> struct wish, which it owns */
+        struct ak_keyed *wishes; /* "<pod uid>[/<port id>]" -> struct wish */
 };
 
 /* ------------------------------------------------------------------ life */
-
-static void free_wish(void **item)
-{
-        free(*item);
-        *item = NULL;
-}
 
 int watcher_metrics_new(struct watcher_metrics **out, struct ak_telemetry *telemetry)
 {
@@ -58,12 +54,10 @@ int watcher_metrics_new(struct watcher_metrics **out, struct ak_telemetry *telem
         if (!m)
                 return -ENOMEM;
         m->telemetry = telemetry;
-        m->wishes = zhashx_new();
-        if (!m->wishes) {
+        if (ak_keyed_new(&m->wishes, sizeof(struct wish), MAX_WISHES) < 0) {
                 free(m);
                 return -ENOMEM;
         }
-        zhashx_set_destructor(m->wishes, free_wish);
         for (size_t i = 0; i < COUNT; i++)
                 m->items[i] = ak_metrics_register(ak_telemetry_metrics(telemetry), &specs[i]);
         *out = m;
@@ -74,7 +68,7 @@ struct watcher_metrics *watcher_metrics_free(struct watcher_metrics *m)
 {
         if (!m)
                 return NULL;
-        zhashx_destroy(&m->wishes);
+        ak_keyed_free(m->wishes);
         free(m);
         return NULL;
 }
@@ -99,18 +93,6 @@ void watcher_metrics_api(struct watcher_metrics *m, bool connected)
 
 /* ------------------------------------------------------------------ wishes */
 
-static struct wish *wish_of(struct watcher_metrics *m, const char *key)
-{
-        struct wish *wish = zhashx_lookup(m->wishes, key);
-
-        if (wish || zhashx_size(m->wishes) >= MAX_WISHES)
-                return wish;
-        wish = calloc(1, sizeof(*wish));
-        if (wish)
-                zhashx_update(m->wishes, key, wish);
-        return wish;
-}
-
 /* "nic.diff/<pod>/<port>" -> "<pod>/<port>" */
 static const char *key_of(const char *topic)
 {
@@ -121,7 +103,7 @@ static const char *key_of(const char *topic)
 
 void watcher_metrics_forget(struct watcher_metrics *m, const char *topic)
 {
-        zhashx_delete(m->wishes, key_of(topic));
+        ak_keyed_drop(m->wishes, key_of(topic));
 }
 
 static void said(struct watcher_metrics *m, struct wish *wish, const struct ak_nic_diff *diff,
@@ -152,7 +134,7 @@ static void said(struct watcher_metrics *m, struct wish *wish, const struct ak_n
 
 static struct wish *note_trace(struct watcher_metrics *m, const char *key, const char *trace)
 {
-        struct wish *wish = wish_of(m, key);
+        struct wish *wish = ak_keyed_get(m->wishes, key);
 
         if (wish)
                 (void)snprintf(wish->trace, sizeof(wish->trace), "%s", trace);
@@ -192,7 +174,7 @@ void watcher_metrics_message(struct watcher_metrics *m, const struct ak_message 
         if (message->type != ak_message_nic_status)
                 return;
         ak_message_topic(message, topic);
-        wish = zhashx_lookup(m->wishes, key_of(topic));
+        wish = ak_keyed_find(m->wishes, key_of(topic));
         if (!wish || !wish->said || wish->settled || !answers(wish, n))
                 return;
         wish->settled = true;
@@ -207,7 +189,7 @@ void watcher_metrics_message(struct watcher_metrics *m, const struct ak_message 
 void watcher_metrics_call(struct watcher_metrics *m, enum watcher_call_type call, const char *pod,
                           enum watcher_outcome outcome, uint64_t took_us)
 {
-        const struct wish *wish = zhashx_lookup(m->wishes, pod);
+        const struct wish *wish = ak_keyed_find(m->wishes, pod);
         const char *name = watcher_outcome_name(outcome);
 
         ak_metric_observe(m->items[CALLS], AK_LABELS(watcher_call_type_name(call), name),

@@ -66,7 +66,9 @@ as_user() {
 own_build_directory() {
   mkdir -p "$ROOT/build"
   if ((EUID == 0)) && [[ ${SUDO_UID:-0} != 0 ]]; then
-    find "$ROOT/build" ! -uid "$SUDO_UID" -exec chown -h "$SUDO_UID:$SUDO_GID" {} +
+    # Not the tree of a whole system (tests/lib/debian-tree), whose owners are its own.
+    find "$ROOT/build" -path "$ROOT/build/debian-tree" -prune -o ! -uid "$SUDO_UID" \
+      -exec chown -h "$SUDO_UID:$SUDO_GID" {} +
   fi
 }
 

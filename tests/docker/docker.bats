@@ -27,7 +27,7 @@ own_engine() {
 }
 
 teardown_file() {
-  [[ ! $OWN_ENGINE ]] || timeout -k 10 300 "$ROOT/tests/lib/private-dockerd" stop "$OWN_ENGINE"
+  [[ ! $OWN_ENGINE ]] || timeout -k 10 600 "$ROOT/tests/lib/private-dockerd" stop "$OWN_ENGINE"
 }
 
 # Everything that waits for the engine has a limit.
@@ -66,19 +66,6 @@ need_engine() { [[ ! $NO_ENGINE ]] || skip "$NO_ENGINE"; }
     >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- 4>&- || { tail -n 40 "$BATS_TEST_TMPDIR/log" && return 1; }
   run docker_in 60 run --rm --network none alkaid alkaid-hypervisor --version
   assert_success
-}
-
-vm_pod() { # NAME NODE
-  cat <<EOF
-apiVersion: v1
-kind: Pod
-metadata: {name: $1}
-spec:
-  vpc: demo
-  nodeName: $2
-  nics: [{name: eth0}]
-  virtualMachine: {name: $1, image: images.local/guest.qcow2, resources: {limits: {cpu: "1", memory: 200Mi}}}
-EOF
 }
 
 nic_ready() { # POD NIC
@@ -133,8 +120,7 @@ check_rights() { # SERVICE USER CAPABILITIES
   (umask 077 && compose exec -T apiserver cat /var/lib/alkaid/apiserver/pki/host.kubeconfig >"$KUBECONFIG")
   wait_until 120 node_ready node1
   wait_until 120 node_ready node2
-  kubectl create -f <(vm_pod vm1 node1)
-  kubectl create -f <(vm_pod vm2 node2)
+  kubectl apply -f "$ROOT/docker/two-vms.yaml"
   check_rights apiserver alkaid 0000000000000000
   check_rights node1-watcher root 0000000000000000
   check_rights node1-hypervisor root 0000000000000000

@@ -36,10 +36,13 @@ static int by_value(const void *a, const void *b)
 
 double samples_percentile(struct samples *s, unsigned int percent)
 {
+        size_t at;
+
         if (!s->count)
                 return 0;
         qsort(s->items, s->count, sizeof(*s->items), by_value);
-        return (double)s->items[(s->count - 1) * percent / 100] / 1000;
+        at = (s->count - 1) * percent / 100;
+        return (double)s->items[at] / 1000;
 }
 
 void figure_say(bool json, const char *what, const char *unit, double value)

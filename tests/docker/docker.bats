@@ -56,13 +56,13 @@ need_engine() { [[ ! $NO_ENGINE ]] || skip "$NO_ENGINE"; }
 @test "the image builds" {
   local args=() name
   need_engine
-  run timeout -k 10 780 "$ROOT/tests/lib/private-dockerd" base debian:bookworm-slim "$ROOT/build/docker/bookworm.tar"
+  run timeout -k 10 500 "$ROOT/tests/lib/private-dockerd" base debian:bookworm-slim "$ROOT/build/docker/bookworm.tar"
   ((status != 3)) || skip "$output"
   assert_success
   for name in http_proxy https_proxy no_proxy; do
     [[ ! ${!name:-} ]] || args+=(--build-arg "$name")
   done
-  docker_in 1200 build --network host "${args[@]}" -t alkaid -f "$ROOT/docker/Dockerfile" "$ROOT" \
+  docker_in 900 build --network host "${args[@]}" -t alkaid -f "$ROOT/docker/Dockerfile" "$ROOT" \
     >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- 4>&- || { tail -n 40 "$BATS_TEST_TMPDIR/log" && return 1; }
   run docker_in 60 run --rm --network none alkaid alkaid-hypervisor --version
   assert_success

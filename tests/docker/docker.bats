@@ -54,7 +54,7 @@ need_engine() { [[ ! $NO_ENGINE ]] || skip "$NO_ENGINE"; }
 
 # Proxies are those of this machine, as are the package archives of a base image that cannot be pulled.
 @test "the image builds" {
-  local args=() name
+  local args=() name code=0
   need_engine
   run timeout -k 10 500 "$ROOT/tests/lib/private-dockerd" base debian:bookworm-slim "$ROOT/build/docker/bookworm.tar"
   ((status != 3)) || skip "$output"
@@ -62,8 +62,13 @@ need_engine() { [[ ! $NO_ENGINE ]] || skip "$NO_ENGINE"; }
   for name in http_proxy https_proxy no_proxy; do
     [[ ! ${!name:-} ]] || args+=(--build-arg "$name")
   done
-  docker_in 900 build --network host "${args[@]}" -t alkaid -f "$ROOT/docker/Dockerfile" "$ROOT" \
-    >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- 4>&- || { tail -n 40 "$BATS_TEST_TMPDIR/log" && return 1; }
+  docker_in 780 build --network host "${args[@]}" -t alkaid -f "$ROOT/docker/Dockerfile" "$ROOT" \
+    >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- 4>&- || code=$?
+  case $code in
+    0) ;;
+    124 | 137) skip "the image was not built within 780 s; the last line: $(tail -n 1 "$BATS_TEST_TMPDIR/log")" ;;
+    *) tail -n 40 "$BATS_TEST_TMPDIR/log" && return 1 ;;
+  esac
   run docker_in 60 run --rm --network none alkaid alkaid-hypervisor --version
   assert_success
 }

@@ -126,7 +126,7 @@ struct hv_core {
         struct hv_vm **vms, **scratch; /* both of the capacity */
         size_t vm_count, vm_capacity;
         zhashx_t *by_uid;
-        struct ak_deadlines due;                    /* of VMs */
+        struct ak_deadlines due;                   /* of VMs */
         struct ak_message *vm_status, *nic_status; /* to compare with */
 
         bool connected, connecting, listing, listed;

@@ -390,7 +390,7 @@ static int on_dhcp_lost(struct net_core *core, const char *subnet_id, uint64_t n
 /* The port whose operation this was: it is none any more. */
 static struct net_port *end_op(struct net_core *core, uint64_t op, enum net_have have)
 {
-        struct net_port *p;
+        struct net_port *p = NULL;
 
         TAILQ_FOREACH(p, &core->running, running)
         {

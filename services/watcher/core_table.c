@@ -262,7 +262,7 @@ bool watcher_core_consistent(const struct watcher_core *core)
         size_t listed = 0;
         for (const struct port_list *list = zhashx_first(core->pod_ports); list;
              list = zhashx_next(core->pod_ports)) {
-                const struct watcher_port *port;
+                const struct watcher_port *port = NULL;
                 const char *pod = zhashx_cursor(core->pod_ports);
                 TAILQ_FOREACH(port, list, same_pod)
                 {

@@ -30,7 +30,7 @@ struct port {
 /* As long as it has ports or its last message has to be taken back. */
 struct subnet {
         char id[AK_LEN_UID + 1], vpc[AK_LEN_UID + 1];
-        LIST_HEAD(, port) ports;
+        LIST_HEAD(subnet_ports, port) ports;
         size_t count;
         bool touched;
         struct ak_message *said;

@@ -80,9 +80,11 @@ kubectl() { nsenter -t "$(machine center)" -n kubectl "$@"; }
 # As ready() of the helpers, whose apiserver is on this host.
 ready() { [[ -f $PKI/admin.kubeconfig ]] && kubectl --kubeconfig "$PKI/admin.kubeconfig" get --raw /readyz >/dev/null 2>&1; }
 
-# start_node NAME ADDRESS: returns when the API knows it at that address.
+# start_node NAME ADDRESS: returns when the API knows it at that address. n2 runs the programs in ALKAID_N2_BIN where
+# that is set: those of another version.
 start_node() {
-  local name=$1 address=$2 service options enter
+  local name=$1 address=$2 service options enter bin=$BIN
+  [[ $name != n2 ]] || bin=${ALKAID_N2_BIN:-$BIN}
   boot "$name"
   ip link add "under-$name" netns "$(machine center)" type veth peer name under0 netns "$(machine "$name")"
   in_host center ip link set "under-$name" master rack up
@@ -99,7 +101,7 @@ start_node() {
         --image-mirror "images.test=$BATS_FILE_TMPDIR/images") ;;
       watcher) options+=(--node-ip "$address" --kubeconfig "$BATS_FILE_TMPDIR/$name.kubeconfig") ;;
     esac
-    "${enter[@]}" "$BIN/alkaid-$service" "${options[@]}" </dev/null >>"$BATS_FILE_TMPDIR/$name/$service.log" 2>&1 3>&- &
+    "${enter[@]}" "$bin/alkaid-$service" "${options[@]}" </dev/null >>"$BATS_FILE_TMPDIR/$name/$service.log" 2>&1 3>&- &
     child_of $! >"$BATS_FILE_TMPDIR/$name/$service.pid"
     disown # it may be killed without a word of the shell
   done

@@ -510,10 +510,14 @@ static void find_pod(struct api_call *call)
         struct api_request get = call->rest.api;
         struct api_result result = {0};
         char message[600];
+        int rc;
 
         get.verb = API_GET;
         get.subresource = "";
-        if (api_core_handle(call->server->core, &get, &result) < 0) {
+        rc = api_core_handle(call->server->core, &get, &result);
+        if (rc == 0 && result.code == 200)
+                call->console_dir = console_dir(call->server->options, result.object);
+        if (rc < 0 || (result.code == 200 && !call->console_dir)) {
                 api_call_fail(call, 503, "ServiceUnavailable",
                               "the server is out of memory; try again later");
         } else if (result.code != 200) {
@@ -522,9 +526,6 @@ static void find_pod(struct api_call *call)
                 (void)snprintf(message, sizeof(message), "container %.200s is not valid for pod %.253s",
                                call->rest.container, call->rest.api.name);
                 api_call_fail(call, 400, "BadRequest", message);
-        } else if (!(call->console_dir = console_dir(call->server->options, result.object))) {
-                api_call_fail(call, 503, "ServiceUnavailable",
-                              "the server is out of memory; try again later");
         } else {
                 call->pod_uid = strdup(api_object_meta(result.object, "uid"));
         }

@@ -55,7 +55,7 @@ install_client_node() { # DIRECTORY
 @test "the benchmark of the apiserver runs" {
   run -0 "$BIN/bench-api" --pki-dir "$BATS_FILE_TMPDIR/pki" --pid "$(service_pid apiserver)" --seconds 1 \
     --rounds 2 --pods 64 --watchers 20
-  assert_line --regexp '^patch, +64 clients: +[0-9]+ /s'
-  assert_line --regexp '^watch, +20 watchers: p50'
-  assert_line --regexp '^memory, with the watchers: [0-9.]+ MB'
+  assert_line --regexp '^ *patch, 64 clients +[0-9.]+ /s'
+  assert_line --regexp '^ *watch, 20 watchers +median [0-9.]+'
+  assert_line --regexp '^ *memory, with the watchers +[0-9.]+ MiB'
 }

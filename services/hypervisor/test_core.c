@@ -578,6 +578,18 @@ static void test_a_panic_is_told_as_such(void **state)
         assert_string_equal(rig_vm(rig)->reason, "");
 }
 
+static void test_a_panic_counts_as_a_crash_however_the_domain_ends(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_run_vm(rig);
+        rig_step(rig, &(struct hv_event){
+                          .type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = HV_LIFECYCLE_PANICKED});
+        goes_off(rig, HV_LIFECYCLE_STOPPED);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_CRASHED);
+        assert_string_equal(rig_vm(rig)->reason, "GuestPanicked");
+}
+
 /* ------------------------------------------------------------------ records */
 
 static void test_unknown_port_is_answered_and_forgotten(void **state)
@@ -670,6 +682,7 @@ int main(void)
             TEST(test_off_as_told_after_it_was_wanted_again),
             TEST(test_off_by_itself_long_after_it_was_told),
             TEST(test_a_panic_is_told_as_such),
+            TEST(test_a_panic_counts_as_a_crash_however_the_domain_ends),
             TEST(test_unknown_port_is_answered_and_forgotten),
             TEST(test_bounds),
             TEST(test_json_round_trip),

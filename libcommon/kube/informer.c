@@ -2,6 +2,7 @@
 #include "libcommon/kube/informer.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "libcommon/backoff.h"
@@ -17,6 +18,7 @@
 #define WATCH_GRACE_S           30 /* past the time that the server was asked to end the watch */
 #define DRAIN_AT_ONCE           64
 #define VERSION_SIZE            64
+#define NOTHING                 "-" /* in place of selectors */
 
 /* What the actor's thread works with. */
 struct watcher {
@@ -26,6 +28,7 @@ struct watcher {
         struct ak_kube_lines lines;
         struct ak_backoff backoff;
         char *path, *selectors; /* selectors: "&fieldSelector=…", encoded */
+        _Atomic(char *) wanted; /* the selectors to go on with; set by the reactor, taken by the actor */
         uint32_t page_size, watch_timeout_s, max_line;
         char version[VERSION_SIZE]; /* where the next watch begins; "" = list first */
         bool connected, announced;
@@ -244,8 +247,11 @@ static int watch(struct watcher *w)
         int rc = url ? ak_kube_session_start(w->session, &request, &handler) : -ENOMEM;
         if (rc < 0)
                 return rc;
-        while (!w->response_seen)
+        while (!w->response_seen) {
                 ak_kube_session_step(w->session, 60000);
+                if (atomic_load(&w->wanted))
+                        ak_kube_session_abort(w->session);
+        }
         rc = watch_result(w);
         ak_kube_response_deinit(&w->response);
         return rc;
@@ -253,16 +259,45 @@ static int watch(struct watcher *w)
 
 static void wait_until(struct watcher *w, uint64_t deadline_us)
 {
-        for (uint64_t now;
-             !ak_kube_session_cancelled(w->session) && (now = ak_clock_monotonic_us()) < deadline_us;)
+        for (uint64_t now; !ak_kube_session_cancelled(w->session) && !atomic_load(&w->wanted) &&
+                           (now = ak_clock_monotonic_us()) < deadline_us;)
                 ak_kube_session_step(w->session, (int)((deadline_us - now) / 1000) + 1);
+}
+
+static void take_selectors(struct watcher *w)
+{
+        char *wanted = atomic_exchange(&w->wanted, NULL);
+        if (!wanted)
+                return;
+        free(w->selectors);
+        w->selectors = wanted;
+        w->version[0] = '\0';
+        ak_backoff_reset(&w->backoff);
+}
+
+/* All that was delivered is gone, until something is selected. */
+static void rest(struct watcher *w)
+{
+        ak_kube_cache_list_begin(w->cache);
+        ak_kube_cache_list_end(w->cache);
+        w->version[0] = '\0';
+        tell(w, "SYNCED", NULL, "");
+        while (!ak_kube_session_cancelled(w->session) && !atomic_load(&w->wanted))
+                ak_kube_session_step(w->session, 60000);
 }
 
 static void run_once(struct watcher *w)
 {
+        take_selectors(w);
+        if (strcmp(w->selectors, NOTHING) == 0) {
+                rest(w);
+                return;
+        }
         int rc = w->version[0] == '\0' ? list(w) : 0;
         if (rc == 0)
                 rc = watch(w);
+        if (atomic_load(&w->wanted))
+                return;
         if (w->events_seen || (rc == 0 && w->version[0] != '\0'))
                 ak_backoff_reset(&w->backoff);
         if (rc == -ESTALE || rc == -EBADMSG || rc == -EMSGSIZE)
@@ -319,10 +354,10 @@ static int on_news(zloop_t *loop AK_UNUSED, zsock_t *reader, void *arg)
         return 0;
 }
 
-static char *encode_selectors(const struct ak_informer_options *options)
+static char *encode_selectors(const char *fields, const char *labels)
 {
-        AK_AUTOFREE char *field = ak_kube_escape(options->field_selector ? options->field_selector : "");
-        AK_AUTOFREE char *label = ak_kube_escape(options->label_selector ? options->label_selector : "");
+        AK_AUTOFREE char *field = ak_kube_escape(fields ? fields : "");
+        AK_AUTOFREE char *label = ak_kube_escape(labels ? labels : "");
         char *joined = NULL;
         if (!field || !label)
                 return NULL;
@@ -342,7 +377,7 @@ static int watcher_init(struct watcher *w, const struct ak_kubeconfig *config,
 {
         struct ak_kube_cache_sink sink = {.put = deliver_put, .gone = deliver_gone, .arg = w};
         w->path = strdup(options->path);
-        w->selectors = encode_selectors(options);
+        w->selectors = encode_selectors(options->field_selector, options->label_selector);
         if (!w->path || !w->selectors)
                 return -ENOMEM;
         w->page_size = (uint32_t)or_default(options->page_size, DEFAULT_PAGE_SIZE);
@@ -377,6 +412,17 @@ int ak_informer_new(struct ak_informer **out, zloop_t *loop, const struct ak_kub
         return 0;
 }
 
+int ak_informer_select(struct ak_informer *informer, const char *field_selector)
+{
+        struct watcher *w = &informer->watcher;
+        char *wanted = field_selector ? encode_selectors(field_selector, NULL) : strdup(NOTHING);
+        if (!wanted)
+                return -ENOMEM;
+        free(atomic_exchange(&w->wanted, wanted));
+        ak_kube_session_wake(w->session);
+        return 0;
+}
+
 /* Reads what the actor still has to say, so that it is never stuck in a send, until it says goodbye. */
 static void drain(struct ak_informer *informer)
 {
@@ -407,6 +453,7 @@ struct ak_informer *ak_informer_free(struct ak_informer *informer)
         ak_kube_lines_deinit(&w->lines);
         free(w->path);
         free(w->selectors);
+        free(atomic_load(&w->wanted));
         free(informer);
         return NULL;
 }

@@ -46,6 +46,12 @@ struct ak_informer;
 
 int ak_informer_new(struct ak_informer **out, zloop_t *loop, const struct ak_kubeconfig *config,
                     const struct ak_informer_options *options, const struct ak_informer_handler *handler);
+/*
+ * Goes on with another field selector and no label selector; NULL = with nothing. Lists anew and delivers the
+ * difference: what is not selected any more is gone. What was under way for the former selection, `synced`
+ * among it, may still come before. 0, -ENOMEM.
+ */
+int ak_informer_select(struct ak_informer *informer, const char *field_selector);
 /* Prompt; no callback runs during or after it. */
 struct ak_informer *ak_informer_free(struct ak_informer *informer);
 AK_DEFINE_CLEANUP(struct ak_informer *, ak_informer_free)

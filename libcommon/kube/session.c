@@ -390,6 +390,11 @@ static void finish_all(struct ak_kube_session *s, int error)
                 transfer_finish(s->transfers, error, CURLE_OK);
 }
 
+void ak_kube_session_abort(struct ak_kube_session *session)
+{
+        finish_all(session, -ECANCELED);
+}
+
 static void collect_finished(struct ak_kube_session *s)
 {
         int left;

@@ -78,6 +78,8 @@ struct ak_kube_transfer_handler {
 int ak_kube_session_start(struct ak_kube_session *session, const struct ak_kube_request *request,
                           const struct ak_kube_transfer_handler *handler);
 size_t ak_kube_session_running(const struct ak_kube_session *session);
+/* What runs ends with -ECANCELED, in this call; from the session's own thread, outside of its callbacks. */
+void ak_kube_session_abort(struct ak_kube_session *session);
 /* Moves the transfers on; waits for news at most this long. */
 void ak_kube_session_step(struct ak_kube_session *session, int timeout_ms);
 

@@ -271,6 +271,51 @@ static void a_list_that_breaks_off_deletes_nothing(void **state)
         assert_null(strchr(f->seen, '-'));
 }
 
+static void another_selection_delivers_the_difference(void **state)
+{
+        struct fixture *f = *state;
+        server_answer(f->server, 200, LIST("10", "", POD("a", "u1", "3") "," POD("b", "u2", "4")));
+        server_answer(f->server, 200, LIST("20", "", POD("b", "u2", "4") "," POD("c", "u3", "5")));
+        start(f, 0);
+        await(f, server_watches, 1);
+        assert_int_equal(ak_informer_select(f->informer, "spec.vpc in (x,y)"),
+                         0); /* in the middle of a watch */
+        expect(f, "+u1@3 +u2@4 up synced +u3@5 -u1@3 synced ");
+        await(f, server_watches, 2);
+        const char *request = server_request(f->server, 3);
+        assert_non_null(strstr(request, "resourceVersion=20"));
+        assert_non_null(strstr(request, "fieldSelector=spec.vpc in (x,y)|"));
+        server_push(f->server, EVENT("MODIFIED", POD("c", "u3", "21")));
+        expect(f, "synced +u3@21 ");
+}
+
+static void nothing_is_selected_for_a_while(void **state)
+{
+        struct fixture *f = *state;
+        server_answer(f->server, 200, LIST("10", "", POD("a", "u1", "3")));
+        start(f, 0);
+        await(f, server_watches, 1);
+        assert_int_equal(ak_informer_select(f->informer, NULL), 0);
+        expect(f, "+u1@3 up synced -u1@3 synced ");
+        assert_int_equal(server_requests(f->server), 2); /* nobody was asked */
+        assert_int_equal(ak_informer_select(f->informer, "spec.vpc=x"), 0);
+        expect(f, "-u1@3 synced +u1@3 synced ");
+        assert_int_equal(ak_informer_select(f->informer, NULL), 0);
+        expect(f, "+u1@3 synced -u1@3 synced ");
+        f->informer = ak_informer_free(f->informer); /* while it rests */
+}
+
+static void a_selection_ends_a_pause(void **state)
+{
+        struct fixture *f = *state;
+        server_answer(f->server, 403, "{\"kind\":\"Status\",\"message\":\"no\"}");
+        start(f, 0);
+        expect(f, "down ");
+        server_answer(f->server, 200, LIST("10", "", POD("a", "u1", "3")));
+        assert_int_equal(ak_informer_select(f->informer, "spec.vpc=x"), 0);
+        expect(f, "down +u1@3 up synced ");
+}
+
 static void stopping_is_prompt(void **state)
 {
         struct fixture *f = *state;
@@ -516,6 +561,9 @@ int main(void)
             T(an_event_past_the_bound_lists_again),
             T(a_failing_list_is_tried_again),
             T(a_list_that_breaks_off_deletes_nothing),
+            T(another_selection_delivers_the_difference),
+            T(nothing_is_selected_for_a_while),
+            T(a_selection_ends_a_pause),
             T(stopping_is_prompt),
             T(stopping_while_nobody_is_there),
             T(stopping_with_a_full_pipe),

@@ -156,28 +156,42 @@ static bool selects_node(const char *selector, const char *node)
         return false;
 }
 
-static bool reads(const struct rest_request *request)
+static bool selects(const struct rest_request *request)
 {
-        return request->target == REST_WATCH || request->api.verb == API_LIST || request->api.verb == API_GET;
+        return request->target == REST_WATCH || request->api.verb == API_LIST;
 }
 
-/* Where every port is, a node has to know: its VMs' frames go to the nodes of the others. */
 bool auth_bound_to_node(const struct api_user *user, const struct rest_request *request)
 {
         const struct api_kind *kind = request->api.kind;
 
         return kind && access_node_name(user) &&
-               (strcmp(kind->plural, "pods") == 0 || (strcmp(kind->plural, "ports") == 0 && !reads(request)));
+               (strcmp(kind->plural, "pods") == 0 || strcmp(kind->plural, "ports") == 0);
 }
 
-bool auth_of_own_node(const struct api_user *user, const struct rest_request *request, const json_t *object)
+/* Where the other ports of its VPCs are, a node has to know: its VMs' frames go to their nodes. */
+static bool of_its_vpcs(const struct api_core *core, const char *node, const struct rest_request *request,
+                        const json_t *object)
+{
+        const char *vpc = json_string_value(json_object_get(json_object_get(object, "status"), "vpcID"));
+
+        if (strcmp(request->api.kind->plural, "ports") != 0)
+                return false;
+        if (selects(request))
+                return api_core_vpcs_on_node(core, request->api.field_selector, node);
+        return request->api.verb == API_GET && vpc && api_core_vpc_on_node(core, vpc, node);
+}
+
+bool auth_of_own_node(const struct api_core *core, const struct api_user *user,
+                      const struct rest_request *request, const json_t *object)
 {
         const char *node = access_node_name(user), *its;
 
-        if (request->target == REST_WATCH || request->api.verb == API_LIST)
-                return selects_node(request->api.field_selector, node);
+        if (selects(request))
+                return selects_node(request->api.field_selector, node) ||
+                       of_its_vpcs(core, node, request, NULL);
         its = json_string_value(json_object_get(json_object_get(object, "spec"), "nodeName"));
-        return !object || (its && strcmp(its, node) == 0);
+        return !object || (its && strcmp(its, node) == 0) || of_its_vpcs(core, node, request, object);
 }
 
 void auth_refusal(const struct api_user *user, const struct rest_request *request, char *out, size_t size)

@@ -45,11 +45,13 @@ bool auth_allowed(const struct access *access, const struct api_user *user,
 /* The text of the 403, in Kubernetes' words. */
 void auth_refusal(const struct api_user *user, const struct rest_request *request, char *out, size_t size);
 /*
- * A node may look at and write to pods and ports that are bound to it. Lists and watches must say so
- * themselves, by a field selector; for the others `object` is what the request is about (NULL = there is
- * none).
+ * A node may look at and write to pods and ports that are bound to it, and look at the other ports of the
+ * VPCs that it has ports of. Lists and watches must say so themselves, by a field selector; for the others
+ * `object` is what the request is about (NULL = there is none). A watch goes on though the VPC has left the
+ * node.
  */
-bool auth_of_own_node(const struct api_user *user, const struct rest_request *request, const json_t *object);
+bool auth_of_own_node(const struct api_core *core, const struct api_user *user,
+                      const struct rest_request *request, const json_t *object);
 /* Is auth_of_own_node() to be asked at all? */
 bool auth_bound_to_node(const struct api_user *user, const struct rest_request *request);
 

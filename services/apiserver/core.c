@@ -42,6 +42,7 @@ int api_core_new(struct api_core **out, const struct api_core_config *config)
         core->tables = calloc(api_kind_count, sizeof(*core->tables));
         core->hot = api_hot_new();
         core->index = zhashx_new();
+        core->fields = zhashx_new();
         core->pod_ports = json_object();
         core->unscheduled = json_object();
         core->node_pods = json_object();
@@ -52,12 +53,13 @@ int api_core_new(struct api_core **out, const struct api_core_config *config)
         core->waiting = json_object();
         core->due = json_object();
         core->lost = json_object();
-        if (!core->tables || !core->hot || !core->index || !core->pod_ports || !core->unscheduled ||
-            !core->node_pods || !core->ip_cursors || !core->owned || !core->waiting || !core->due ||
-            !core->lost || !core->heard)
+        if (!core->tables || !core->hot || !core->index || !core->fields || !core->pod_ports ||
+            !core->unscheduled || !core->node_pods || !core->ip_cursors || !core->owned || !core->waiting ||
+            !core->due || !core->lost || !core->heard)
                 return -ENOMEM;
         zhashx_set_duplicator(core->index, dup_text);
         zhashx_set_destructor(core->index, free_text);
+        zhashx_set_destructor(core->fields, api_fields_free);
         *out = AK_STEAL(core);
         return 0;
 }
@@ -76,6 +78,7 @@ struct api_core *api_core_free(struct api_core *core)
         free(core->tables);
         core->hot = api_hot_free(core->hot);
         zhashx_destroy(&core->index);
+        zhashx_destroy(&core->fields);
         json_decref(core->pod_ports);
         json_decref(core->unscheduled);
         json_decref(core->node_pods);

@@ -7,6 +7,6 @@ alkaid_library(api_core
           patch_json.c patch_strategic.c rules_pod.c rules_vpc.c schema.c schema_checks.c schema_core.c
           schema_meta.c schema_pod.c schema_vpc.c selector.c status.c table.c txn.c validate.c
   DEPS api_image ak_common ak_proto alkaid_dep::jansson alkaid_dep::czmq)
-target_sources(api_core PRIVATE core_trace.c)
+target_sources(api_core PRIVATE core_trace.c fields.c)
 
 include(${CMAKE_CURRENT_LIST_DIR}/core_tests.cmake)

@@ -144,6 +144,10 @@ AK_DEFINE_CLEANUP(struct api_selector *, api_selector_free)
 bool api_selector_matches(const struct api_selector *s, const json_t *object);
 bool api_selector_matches_image(const struct api_selector *s, const struct api_image *image);
 
+/* Whether a port of the VPC is on the node, and whether all VPCs are that these fields of ports select. */
+bool api_core_vpc_on_node(const struct api_core *core, const char *vpc, const char *node);
+bool api_core_vpcs_on_node(const struct api_core *core, const char *fields, const char *node);
+
 /* meta.k8s.io/v1 Status; field may be NULL. New reference. */
 json_t *api_status_failure(int code, const char *reason, const struct api_kind *kind, const char *name,
                            const char *field, const char *message);

@@ -84,6 +84,7 @@ struct api_core {
         struct api_table_of_kind *tables; /* one per api_kinds[] */
         struct api_hot *hot;              /* images whose tree is there for now */
         zhashx_t *index; /* "ip/<subnet uid>/<ip>", "mac/<vpc uid>/<mac>", "slot/<pod uid>/<n>" -> port key */
+        zhashx_t *fields;    /* "kind/path=value" -> keys, as fields.c has them */
         json_t *pod_ports;   /* pod uid -> {port key: true} */
         json_t *unscheduled; /* pod key -> true */
         json_t *node_pods;   /* node -> what its pods ask for (core_schedule.c) */
@@ -139,6 +140,21 @@ const char *api_index_get(const struct api_core *core, const char *format, ...) 
 
 /* The one value that a field selector asks of the path; NULL where it does not. */
 const char *api_selector_value(const struct api_selector *s, const char *path);
+/* All values that it allows there, as the keys of an object; borrowed. NULL where it allows any. */
+const json_t *api_selector_values(const struct api_selector *s, const char *path);
+
+/* ---- objects by the value of a field (fields.c) ---- */
+
+/* The object of the table comes, or goes. The key is the table's own. -ENOMEM. */
+int api_fields_put(struct api_core *core, const struct api_kind *kind, const char *key,
+                   const struct api_image *image);
+void api_fields_remove(struct api_core *core, const struct api_kind *kind, const char *key,
+                       const struct api_image *image);
+bool api_fields_same(const struct api_kind *kind, const struct api_image *a, const struct api_image *b);
+/* A superset of what the selector matches, in order. False: every object has to be looked at. */
+bool api_fields_find(const struct api_core *core, const struct api_kind *kind, const struct api_selector *s,
+                     const char ***keys, size_t *count);
+void api_fields_free(void **bucket);
 
 /* ---- changes of one request (txn.c) ---- */
 

@@ -84,6 +84,37 @@ static bool collect_named(const struct api_core *core, const struct api_request 
         return true;
 }
 
+static void take(struct page *page, const struct api_request *r, const char *key, struct api_image *image)
+{
+        if (r->limit && page->count >= r->limit) {
+                page->remaining++;
+                return;
+        }
+        add(page, image);
+        (void)snprintf(page->last_key, sizeof(page->last_key), "%s", key);
+}
+
+/* By a field that the objects can be found by. */
+static bool collect_found(const struct api_core *core, const struct api_request *r,
+                          const struct api_selector *selector, const char *from, struct page *page)
+{
+        AK_AUTOFREE const char **keys = NULL;
+        size_t count = 0;
+
+        if (!api_fields_find(core, r->kind, selector, &keys, &count))
+                return false;
+        for (size_t i = 0; i < count; i++) {
+                struct api_image *image;
+
+                if (strcmp(keys[i], from) <= 0 || !in_scope(r, keys[i]))
+                        continue;
+                image = api_find_image(core, r->kind, keys[i]);
+                if (image && api_selector_matches_image(selector, image))
+                        take(page, r, keys[i], image);
+        }
+        return true;
+}
+
 static void collect(const struct api_core *core, const struct api_request *r,
                     const struct api_selector *selector, const struct api_past *past, const char *from,
                     struct page *page)
@@ -94,18 +125,15 @@ static void collect(const struct api_core *core, const struct api_request *r,
 
         if (!*from && collect_named(core, r, selector, page))
                 return;
+        if (past->count == 0 && !past->failed && collect_found(core, r, selector, from, page))
+                return;
         (void)snprintf(prefix, sizeof(prefix), "%s%s", r->kind->namespaced ? r->name_space : "",
                        r->kind->namespaced && *r->name_space ? "/" : "");
         api_past_walk(&w, t, past, *from ? from : prefix);
         while (api_past_next(&w) && in_scope(r, w.key)) {
                 if (strcmp(w.key, from) == 0 || !api_selector_matches_image(selector, w.image))
                         continue;
-                if (r->limit && page->count >= r->limit) {
-                        page->remaining++;
-                        continue;
-                }
-                add(page, w.image);
-                (void)snprintf(page->last_key, sizeof(page->last_key), "%s", w.key);
+                take(page, r, w.key, w.image);
         }
 }
 

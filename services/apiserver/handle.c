@@ -225,15 +225,18 @@ static bool on_own_node(struct api_call *call)
         get.subresource = "";
         if (*get.name && api_core_handle(call->server->core, &get, &found) < 0)
                 return false;
-        own = auth_of_own_node(&call->user, r, found.code == 200 ? found.object : NULL);
+        own = auth_of_own_node(call->server->core, &call->user, r, found.code == 200 ? found.object : NULL);
         api_result_deinit(&found);
         if (own)
                 return true;
         auth_refusal(&call->user, r, message, sizeof(message));
         (void)snprintf(
             message + strlen(message), sizeof(message) - strlen(message),
-            ": a node may only see what is bound to it (list with fieldSelector=spec.nodeName=%.253s)",
-            access_node_name(&call->user));
+            ": a node may only see what is bound to it (list with fieldSelector=spec.nodeName=%.253s)%s",
+            access_node_name(&call->user),
+            strcmp(r->api.kind->plural, "ports") == 0
+                ? ", and ports of the VPCs that it has ports of (fieldSelector=status.vpcID in (…))"
+                : "");
         api_call_fail(call, 403, "Forbidden", message);
         return false;
 }

@@ -201,8 +201,11 @@ static int insert(struct api_core *core, struct api_table_of_kind *t, size_t at,
         return 0;
 }
 
-static void remove_at(struct api_core *core, struct api_table_of_kind *t, size_t at)
+static void remove_at(struct api_core *core, const struct api_kind *kind, size_t at)
 {
+        struct api_table_of_kind *t = table_of(core, kind);
+
+        api_fields_remove(core, kind, t->items[at].key, t->items[at].image);
         free(t->items[at].key);
         api_hot_forget(core->hot, t->items[at].image);
         (void)api_image_unref(t->items[at].image);
@@ -230,13 +233,20 @@ static bool stays(const struct api_kind *kind, const json_t *object)
         return kind != &api_kind_pod && kind != &api_kind_event;
 }
 
-static void replace(struct api_core *core, struct api_object *place, struct api_image *image)
+static int replace(struct api_core *core, const struct api_kind *kind, struct api_object *place,
+                   struct api_image *image)
 {
         struct api_image *before = place->image;
+        int rc = 0;
 
+        if (!api_fields_same(kind, before, image)) {
+                api_fields_remove(core, kind, place->key, before);
+                rc = api_fields_put(core, kind, place->key, image);
+        }
         place->image = api_image_ref(image);
         api_hot_forget(core->hot, before);
         (void)api_image_unref(before);
+        return rc;
 }
 
 static int put(struct api_core *core, const struct api_kind *kind, size_t at, bool found, const char *key,
@@ -250,9 +260,11 @@ static int put(struct api_core *core, const struct api_kind *kind, size_t at, bo
                 return -ENOMEM;
         image->kept = stays(kind, object);
         if (found)
-                replace(core, &t->items[at], image);
+                rc = replace(core, kind, &t->items[at], image);
         else
                 rc = insert(core, t, at, key, image);
+        if (rc == 0 && !found)
+                rc = api_fields_put(core, kind, t->items[at].key, image);
         if (rc == 0)
                 index_object(core, kind, true, key, object);
         return rc;
@@ -275,7 +287,7 @@ int api_objects_set(struct api_core *core, const struct api_kind *kind, const ch
         if (image)
                 rc = put(core, kind, at, found, key, image);
         else if (found)
-                remove_at(core, t, at);
+                remove_at(core, kind, at);
         if (idle)
                 core->schedule_due = due;
         json_decref(old);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Label and field selectors. Labels: a=b, a==b, a!=b, a in (b,c), a notin (b,c), a, !a; joined by commas.
- * Fields: the equality forms, over the paths that a kind offers.
+ * Fields: the equality forms, over the paths that a kind offers, and beyond Kubernetes the two set forms: a
+ * node follows the ports of its VPCs by one watch.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "services/apiserver/core_internal.h"
 
 #define REQUIREMENTS_MAX 64
-#define SELECTOR_MAX     8192
+#define SELECTOR_MAX     16384
 #define DIGEST_GUESS     1024 /* bytes of most digests */
 
 #define EVENT_FIELDS                                                                                         \
@@ -36,7 +37,7 @@ struct api_selector {
 
 struct cursor {
         const char *at;
-        bool fields;
+        bool fields, in_set;
         char *error;
 };
 
@@ -68,7 +69,7 @@ static void skip_blanks(struct cursor *c)
 static size_t word(struct cursor *c)
 {
         skip_blanks(c);
-        return strcspn(c->at, c->fields ? ",=! \t" : ",=!() \t");
+        return strcspn(c->at, c->fields && !c->in_set ? ",=! \t" : ",=!() \t");
 }
 
 static bool take(struct cursor *c, const char *token)
@@ -97,9 +98,11 @@ static int parse_set(struct requirement *q, struct cursor *c)
 {
         if (!take(c, "("))
                 return wrong(c, "expected (");
+        c->in_set = true;
         do {
                 add_value(q, c);
         } while (take(c, ","));
+        c->in_set = false;
         return take(c, ")") ? 0 : wrong(c, "expected )");
 }
 
@@ -139,14 +142,14 @@ static int parse_one(struct requirement *q, struct cursor *c)
         } else if (take(c, "==") || take(c, "=")) {
                 q->op = OP_IN;
                 add_value(q, c);
-        } else if (c->fields) {
-                return wrong(c, "expected =, == or !=");
         } else if (take(c, "notin")) {
                 q->op = OP_NOT_IN;
                 return parse_set(q, c);
         } else if (take(c, "in")) {
                 q->op = OP_IN;
                 return parse_set(q, c);
+        } else if (c->fields) {
+                return wrong(c, "expected =, ==, !=, in or notin");
         }
         return 0;
 }
@@ -155,8 +158,8 @@ static const char *const *field_labels(const struct api_kind *kind)
 {
         static const char *const pod[] = {"spec.nodeName", "spec.restartPolicy", "spec.vpc",
                                           "status.phase",  "status.podIP",       NULL};
-        static const char *const port[] = {"spec.nodeName",    "spec.vpc",     "spec.subnet",
-                                           "spec.boundTo.uid", "status.phase", NULL};
+        static const char *const port[] = {"spec.nodeName", "spec.vpc",     "spec.subnet", "spec.boundTo.uid",
+                                           "status.vpcID",  "status.phase", NULL};
         static const char *const subnet[] = {"spec.vpc", NULL};
         static const char *const node[] = {"spec.unschedulable", NULL};
         static const char *const ns[] = {"status.phase", NULL};
@@ -367,6 +370,17 @@ const char *api_selector_value(const struct api_selector *s, const char *path)
 
                 if (r->field && r->op == OP_IN && r->only && strcmp(r->key, path) == 0)
                         return r->only;
+        }
+        return NULL;
+}
+
+const json_t *api_selector_values(const struct api_selector *s, const char *path)
+{
+        for (size_t i = 0; s && i < s->count; i++) {
+                const struct requirement *r = &s->items[i];
+
+                if (r->field && r->op == OP_IN && strcmp(r->key, path) == 0)
+                        return r->values;
         }
         return NULL;
 }

@@ -87,6 +87,100 @@ static void test_field_selectors(void **state)
         assert_true(
             selects(&api_kind_node, NULL, "spec.unschedulable=true", "{'spec': {'unschedulable': true}}"));
         assert_true(selects(&api_kind_port, NULL, "spec.nodeName=n1", "{'spec': {'nodeName': 'n1'}}"));
+        assert_true(selects(&api_kind_pod, NULL, "spec.nodeName in (n1,n2)", pod));
+        assert_true(selects(&api_kind_pod, NULL, "spec.nodeName in (n1),metadata.name in ( p , q )", pod));
+        assert_false(selects(&api_kind_pod, NULL, "spec.nodeName in (n1),metadata.name=q", pod));
+        assert_false(selects(&api_kind_pod, NULL, "spec.nodeName in (n2,n3)", pod));
+        assert_true(selects(&api_kind_pod, NULL, "spec.nodeName notin (n2,n3)", pod));
+        assert_false(selects(&api_kind_pod, NULL, "spec.nodeName notin (n1)", pod));
+        assert_false(selects(&api_kind_pod, NULL, "spec.nodeName in ()", pod));
+        assert_true(selects(&api_kind_port, NULL, "status.vpcID in (a,b)", "{'status': {'vpcID': 'b'}}"));
+}
+
+/* "a b", the names of what is listed, whatever it was found by. */
+static void assert_listed(struct world *w, const struct api_kind *kind, const char *fields, const char *names)
+{
+        char found[400] = "";
+        json_t *item;
+        size_t i;
+
+        assert_int_equal(w_list(w, kind, NULL, fields), 200);
+        json_array_foreach(json_object_get(w->last.object, "items"), i, item)
+        {
+                size_t len = strlen(found);
+
+                (void)snprintf(found + len, sizeof(found) - len, "%s%s", i ? " " : "", api_name(item));
+        }
+        assert_string_equal(found, names);
+}
+
+static void pod_on(struct world *w, const char *name, const char *node)
+{
+        char body[400];
+
+        (void)snprintf(body, sizeof(body),
+                       "{'metadata': {'name': '%s'}, 'spec': {'nodeName': '%s', 'vpc': 'v', 'nics': "
+                       "[{'name': 'eth0'}], 'virtualMachine': {'name': 'vm', 'image': 'x.test/vm.img'}}}",
+                       name, node);
+        assert_int_equal(w_create(w, &api_kind_pod, body), 201);
+}
+
+/* What is found by a field follows the objects: they come, are bound, go. */
+static void test_objects_are_found_by_fields(void **state)
+{
+        struct world *w = *state;
+
+        assert_int_equal(w_pod(w, "c", "eth0"), 201);
+        assert_listed(w, &api_kind_pod, "spec.nodeName=n1", "");
+        pod_on(w, "a", "n1");
+        pod_on(w, "b", "n2");
+        assert_listed(w, &api_kind_pod, "spec.nodeName=", "c"); /* in no bucket */
+        w_node(w, "n1");
+        (void)w_tick(w); /* binds the one that waits */
+        assert_listed(w, &api_kind_pod, "spec.nodeName=n1", "a c");
+        assert_listed(w, &api_kind_pod, "spec.nodeName in (n1,n2,n3)", "a b c");
+        assert_listed(w, &api_kind_pod, "spec.nodeName in (n1,n2),metadata.name!=c", "a b");
+        assert_listed(w, &api_kind_pod, "spec.nodeName in (n2,)", "b");
+        w->request.limit = 1;
+        assert_listed(w, &api_kind_pod, "spec.nodeName=n1", "a");
+        char *token = strdup(w_text(w, "metadata.continue"));
+        assert_int_equal(json_integer_value(api_at(w->last.object, "metadata.remainingItemCount")), 1);
+        w->request.limit = 1;
+        w->request.continue_token = token;
+        assert_listed(w, &api_kind_pod, "spec.nodeName=n1", "c");
+        free(token);
+        assert_int_equal(w_delete(w, &api_kind_pod, "a", "{'gracePeriodSeconds': 0}"), 200);
+        assert_listed(w, &api_kind_pod, "spec.nodeName=n1", "c");
+}
+
+/* A node may look at the ports of a VPC while it has one of them. */
+static void test_vpcs_on_nodes(void **state)
+{
+        struct world *w = *state;
+        char vpc[64], both[160];
+
+        pod_on(w, "a", "n1");
+        (void)snprintf(vpc, sizeof(vpc), "%s", api_text(w_port(w, "a", "eth0"), "status.vpcID"));
+        assert_true(api_core_vpc_on_node(w->core, vpc, "n1"));
+        assert_false(api_core_vpc_on_node(w->core, vpc, "n2"));
+        assert_false(api_core_vpc_on_node(w->core, "another", "n1"));
+        (void)snprintf(both, sizeof(both), "status.vpcID in (%s)", vpc);
+        assert_true(api_core_vpcs_on_node(w->core, both, "n1"));
+        assert_false(api_core_vpcs_on_node(w->core, both, "n2"));
+        (void)snprintf(both, sizeof(both), "status.vpcID in (%s,another)", vpc);
+        assert_false(api_core_vpcs_on_node(w->core, both, "n1"));
+        (void)snprintf(both, sizeof(both), "status.vpcID!=%s", vpc);
+        assert_false(api_core_vpcs_on_node(w->core, both, "n1"));
+        assert_false(api_core_vpcs_on_node(w->core, "status.vpcID in ()", "n1"));
+        assert_false(api_core_vpcs_on_node(w->core, "", "n1"));
+        assert_false(api_core_vpcs_on_node(w->core, NULL, "n1"));
+        assert_false(api_core_vpcs_on_node(w->core, "status.vpcID in (", "n1"));
+        char port[64];
+        (void)snprintf(port, sizeof(port), "%s", api_name(w_port(w, "a", "eth0")));
+        assert_int_equal(w_delete(w, &api_kind_pod, "a", "{'gracePeriodSeconds': 0}"), 200);
+        assert_true(api_core_vpc_on_node(w->core, vpc, "n1")); /* until it has let go */
+        assert_int_equal(w_released(w, port), 200);
+        assert_false(api_core_vpc_on_node(w->core, vpc, "n1"));
 }
 
 static void test_bad_selectors(void **state)
@@ -95,9 +189,17 @@ static void test_bad_selectors(void **state)
                                              "(a)",     "a b",        "a=b=c",  "!",      "app in a,b)",
                                              "a>1",     "app notin",  "a!=b c", "a=b)",   "-x=1",
                                              "a/b/c=1", "a=-b",       "a=b!"};
-        static const char *const fields[] = {
-            "spec.image=x", "status.podIPs=1", "metadata.name",    "metadata.name>1", "=",
-            "a.b in (c)",   "spec..x=1",       "metadata.labels=x"};
+        static const char *const fields[] = {"spec.image=x",
+                                             "status.podIPs=1",
+                                             "metadata.name",
+                                             "metadata.name>1",
+                                             "=",
+                                             "a.b in (c)",
+                                             "spec..x=1",
+                                             "metadata.labels=x",
+                                             "metadata.name in",
+                                             "metadata.name in (a",
+                                             "metadata.name notin a)"};
         struct api_selector *s = NULL;
         char error[256], *lengthy = malloc(20000);
 
@@ -432,6 +534,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_label_selectors),
             cmocka_unit_test(test_field_selectors),
+            cmocka_unit_test_setup_teardown(test_objects_are_found_by_fields, world_setup, world_teardown),
+            cmocka_unit_test_setup_teardown(test_vpcs_on_nodes, world_setup, world_teardown),
             cmocka_unit_test(test_bad_selectors),
             T(test_lists),
             cmocka_unit_test(test_tables_are_whole),

@@ -116,6 +116,19 @@ void api_core_set_resource_version(struct api_core *core, uint64_t resource_vers
                 core->version = resource_version;
 }
 
+bool api_core_vpc_on_node(const struct api_core *core, const char *vpc, const char *node_name)
+{
+        (void)core;
+        (void)vpc;
+        (void)node_name;
+        return false;
+}
+
+bool api_core_vpcs_on_node(const struct api_core *core, const char *fields, const char *node_name)
+{
+        return api_core_vpc_on_node(core, fields, node_name);
+}
+
 int api_core_start(struct api_core *core, uint64_t real_us, struct api_result *out)
 {
         (void)core;

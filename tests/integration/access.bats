@@ -126,12 +126,22 @@ said_wrong() { # the file is looked at again with a request
   run -1 as n2 delete pod here --wait=false
   run -1 as n2 patch node n1 -p '{"metadata":{"labels":{"a":"b"}}}'
   run -1 as n2 create -f - <<<"$(node n3)"
-  local port
+  local port vpc mine
   port=$(kubectl get pod here -o 'jsonpath={.spec.nics[0].portId}')
-  run -0 as n2 get ports -A -o name # where they are, its fabric must know
+  vpc=$(kubectl get port "$port" -o 'jsonpath={.status.vpcID}')
+  run -0 as n2 get ports -A --field-selector "status.vpcID=$vpc" -o name # it has one there: its fabric must know
   assert_output --partial "$port"
+  as n2 get port "$port"
+  run -1 as n2 get ports -A
+  assert_output --partial 'fieldSelector=spec.nodeName=n2'
   run -1 as n2 patch port "$port" --subresource=status --type=merge -p '{"status":{"phase":"Released"}}'
-  kubectl delete pod here there --force --grace-period=0
+  mine=$(kubectl get pod there -o 'jsonpath={.spec.nics[0].portId}')
+  kubectl delete pod there --force --grace-period=0
+  as n2 patch port "$mine" --subresource=status --type=merge -p '{"status":{"phase":"Released"}}'
+  run -1 as n2 get port "$port" # the VPC has left the node
+  assert_output --partial 'bound to it'
+  run -1 as n2 get ports -A --field-selector "status.vpcID=$vpc"
+  kubectl delete pod here --force --grace-period=0
 }
 
 @test "renew: the same user, a later end" {

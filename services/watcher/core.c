@@ -268,14 +268,14 @@ static void port_put(struct watcher_core *core, json_t *object)
         if (rc == 0)
                 rc = port_store(core, port);
         if (rc == -EALREADY) {
-                free(port);
+                watcher_port_free(port);
                 return;
         }
         if (rc < 0) {
                 watcher_log(core, AK_LOG_WARN, "bad_port", NULL, NULL, "%s: %s", ak_kube_meta(object, "name"),
                             rc == -ENOSPC ? "too many ports" : error);
                 core->error = rc;
-                free(port);
+                watcher_port_free(port);
                 return;
         }
         bool used = port->phase == W_PORT_BOUND || port->phase == W_PORT_RELEASING;
@@ -562,6 +562,8 @@ int watcher_core_step(struct watcher_core *core, const struct watcher_event *eve
         core->out = out;
         core->error = 0;
         take(core, event);
+        if (event->more && event->type == WATCHER_EVENT_MESSAGE)
+                return core->error;
         reconcile(core);
         watcher_node_reconcile(core);
         ask_to_be_woken(core);
@@ -599,7 +601,7 @@ struct watcher_core *watcher_core_free(struct watcher_core *core)
                 return NULL;
         watcher_tables_deinit(core);
         free(core->records);
-        ak_message_free(core->wish);
+        free(core->wish); /* what it lists is not its own */
         watcher_node_deinit(&core->node);
         free(core);
         return NULL;

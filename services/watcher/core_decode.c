@@ -102,6 +102,14 @@ static void read_user_data(struct reader *r, const json_t *vm, struct ak_vm_diff
                 complain(r, "virtualMachine.userData: longer than 65536 bytes");
 }
 
+static void read_public_key(struct reader *r, const json_t *vm, struct ak_vm_diff *diff)
+{
+        char key[8192] = "";
+        READ_STRING(r, vm, "publicKey", key);
+        if (key[0] && !(diff->public_key = strdup(key)))
+                r->rc = -ENOMEM;
+}
+
 static enum ak_vm_wanted power_of(const char *power)
 {
         static const struct {
@@ -133,7 +141,7 @@ static void read_vm(struct reader *r, const json_t *vm, uint64_t nic_slots, stru
         READ_STRING(r, vm, "name", diff->vm_name);
         READ_STRING(r, vm, "image", diff->image);
         READ_STRING(r, vm, "imageSha256", diff->image_sha256);
-        READ_STRING(r, vm, "publicKey", diff->public_key);
+        read_public_key(r, vm, diff);
         diff->image_pull = pull_of(json_string_value(json_object_get(vm, "imagePullPolicy")));
         diff->wanted = power_of(json_string_value(json_object_get(vm, "powerSpec")));
         diff->cpu_milli = read_quantity(r, resources, "cpu");
@@ -294,13 +302,13 @@ static void read_addresses(struct reader *r, const json_t *list, struct ak_nic_d
         json_array_foreach(list, i, item)
         {
                 const char *text = json_string_value(item);
+                char address[AK_LEN_CIDR + 1];
                 if (i >= AK_MAX_ADDRS)
                         complain(r, "spec.ipAddresses: more than %d", AK_MAX_ADDRS);
-                else if (!text || with_prefix(text, facts->cidr, facts->addresses.items[i],
-                                              sizeof(facts->addresses.items[i])) < 0)
+                else if (!text || with_prefix(text, facts->cidr, address, sizeof(address)) < 0)
                         complain(r, "spec.ipAddresses[%zu]: no address", i);
-                else
-                        facts->addresses.count = (uint32_t)i + 1;
+                else if (AK_TEXTLIST_ADD(&facts->addresses, address) < 0)
+                        complain(r, "out of memory");
         }
 }
 
@@ -315,8 +323,8 @@ static void read_dns(struct reader *r, const json_t *list, struct ak_nic_diff *f
                         complain(r, "status.dns[%zu]: too many or no address", i);
                         return;
                 }
-                W_COPY(facts->dns.items[i], text);
-                facts->dns.count = (uint32_t)i + 1;
+                if (AK_TEXTLIST_ADD(&facts->dns, text) < 0)
+                        complain(r, "out of memory");
         }
 }
 
@@ -332,8 +340,10 @@ static void read_rules(struct reader *r, const json_t *list, struct ak_nic_diff 
                         complain(r, "status.securityRules[%zu]: too many or too long", i);
                         return;
                 }
-                W_COPY(facts->rules.items[i], text);
-                facts->rules.count = (uint32_t)i + 1;
+                if (AK_TEXTLIST_ADD(&facts->rules, text) < 0) {
+                        complain(r, "out of memory");
+                        return;
+                }
         }
 }
 
@@ -362,6 +372,14 @@ static void read_facts(struct reader *r, const json_t *spec, const json_t *statu
                 complain(r, "spec.macAddress: no unicast MAC");
 }
 
+struct watcher_port *watcher_port_free(struct watcher_port *port)
+{
+        if (port)
+                ak_nic_diff_deinit(&port->facts);
+        free(port);
+        return NULL;
+}
+
 /* Who it is must be readable; if the rest is not, the port exists but cannot be used (`defect`). */
 int watcher_port_decode(const json_t *json, struct watcher_port **out, char error[AK_SCHEMA_ERROR_SIZE])
 {
@@ -370,7 +388,7 @@ int watcher_port_decode(const json_t *json, struct watcher_port **out, char erro
         struct reader lenient = {.error = defect};
         const json_t *spec = json_object_get(json, "spec"), *status = json_object_get(json, "status");
         const json_t *bound = json_object_get(spec, "boundTo"), *meta = json_object_get(json, "metadata");
-        AK_AUTOFREE struct watcher_port *port = calloc(1, sizeof(*port));
+        AK_CLEANUP(watcher_port_freep) struct watcher_port *port = calloc(1, sizeof(*port));
         if (!port)
                 return -ENOMEM;
         READ_STRING(&r, meta, "name", port->id);

@@ -55,6 +55,8 @@ int watcher_pod_decode(const json_t *json, uint64_t nic_slots, struct watcher_po
                        char error[AK_SCHEMA_ERROR_SIZE]);
 struct watcher_pod *watcher_pod_free(struct watcher_pod *pod);
 int watcher_port_decode(const json_t *json, struct watcher_port **out, char error[AK_SCHEMA_ERROR_SIZE]);
+struct watcher_port *watcher_port_free(struct watcher_port *port);
+AK_DEFINE_CLEANUP(struct watcher_port *, watcher_port_free)
 
 /* ------------------------------------------------------------------ state */
 
@@ -210,7 +212,7 @@ struct watcher_core {
         size_t record_count;
         uint64_t next_op, next_vm, event_serial, wake_us;
 
-        struct ak_message *wish; /* nic_diff, to compare with */
+        struct ak_message *wish; /* nic_diff, to compare with; its lists are those of a port or a NIC */
 
         /* Of the step under way. */
         uint64_t now, real;

@@ -76,6 +76,8 @@ json_t *watcher_event_to_json(const struct watcher_event *event)
                 (void)json_object_set_new(json, "message", ak_message_to_json(event->message));
         set_string(json, "peer", event->peer);
         set_u64(json, "epoch", event->epoch);
+        if (event->more)
+                (void)json_object_set_new(json, "more", json_true());
         if (event->type == WATCHER_EVENT_ANSWER) {
                 set_u64(json, "op", event->op);
                 set_string(json, "outcome", watcher_outcome_name(event->outcome));
@@ -154,6 +156,7 @@ int watcher_event_from_json(const json_t *json, struct watcher_event *out, char 
                 rc = ak_message_from_json(message, &event.message, error);
         if (rc < 0)
                 return rc;
+        event.more = json_is_true(json_object_get(json, "more"));
         event.object = json_incref(json_object_get(json, "object"));
         *out = event;
         return 0;

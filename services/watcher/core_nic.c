@@ -302,7 +302,8 @@ static void fill_from_pod(const struct watcher_vm *vm, const struct watcher_nic 
 
 /*
  * The wish as it should be, with the key of the one before. In the core's own message, for nearly always it
- * is as it was: a message from the heap for each comparison was a quarter of the watcher's time.
+ * is as it was: a message from the heap for each comparison was a quarter of the watcher's time. Its lists
+ * are borrowed and good until the port or the NIC changes.
  */
 static const struct ak_message *wish_now(struct watcher_core *core, const struct watcher_vm *vm,
                                          const struct watcher_nic *nic, enum watcher_want want)

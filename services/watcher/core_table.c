@@ -282,6 +282,11 @@ static void free_item(void **item)
         *item = NULL;
 }
 
+static void free_port(void **item)
+{
+        *item = watcher_port_free(*item);
+}
+
 int watcher_tables_init(struct watcher_core *core)
 {
         core->vm_index = zhashx_new();
@@ -289,7 +294,7 @@ int watcher_tables_init(struct watcher_core *core)
         core->pod_ports = zhashx_new();
         if (!core->vm_index || !core->ports || !core->pod_ports)
                 return -ENOMEM;
-        zhashx_set_destructor(core->ports, free_item);
+        zhashx_set_destructor(core->ports, free_port);
         zhashx_set_destructor(core->pod_ports, free_item);
         return 0;
 }

@@ -165,15 +165,15 @@ static bool wanted_now(struct watcher_core *core, struct watcher_vm *vm, enum ak
         return pod_is_missed(core, vm) && watcher_orphan_due(core, vm, &vm->unknown_us);
 }
 
-static void list_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff)
+static int list_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff)
 {
         const struct watcher_pod *spec = vm->spec;
-        diff->boot_ports.count = 0;
-        for (size_t i = 0; i < spec->nic_count && diff->boot_ports.count < AK_MAX_NICS; i++)
-                if (spec->nics[i].port_id[0]) {
-                        W_COPY(diff->boot_ports.items[diff->boot_ports.count], spec->nics[i].port_id);
-                        diff->boot_ports.count++;
-                }
+        int r = 0;
+        ak_textlist_clear(&diff->boot_ports);
+        for (size_t i = 0; i < spec->nic_count && r == 0; i++)
+                if (spec->nics[i].port_id[0])
+                        r = AK_TEXTLIST_ADD(&diff->boot_ports, spec->nics[i].port_id);
+        return r;
 }
 
 static bool up(enum ak_vm_wanted wanted)
@@ -185,16 +185,15 @@ static bool up(enum ak_vm_wanted wanted)
  * The NICs that the VM starts with: what the pod lists until the VM is started, then as they were, or a NIC
  * plugged later would look like a change of the VM. A restart lists them anew (try_again()).
  */
-static void fill_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff)
+static int fill_boot_ports(const struct watcher_vm *vm, struct ak_vm_diff *diff)
 {
         const struct ak_vm_diff *last = vm->wish ? &vm->wish->vm_diff : NULL;
         bool up_before = last && up(last->wanted);
         bool starting = !vm->have_status || vm->status.phase == AK_VM_PHASE_WAITING ||
                         vm->status.phase == AK_VM_PHASE_PULLING || vm->status.phase == AK_VM_PHASE_FAILED;
         if (up_before && !starting)
-                diff->boot_ports = last->boot_ports;
-        else
-                list_boot_ports(vm, diff);
+                return AK_TEXTLIST_COPY(&diff->boot_ports, &last->boot_ports);
+        return list_boot_ports(vm, diff);
 }
 
 static uint64_t grace_of(const struct watcher_vm *vm, enum ak_vm_wanted wanted)
@@ -212,7 +211,7 @@ static uint64_t grace_of(const struct watcher_vm *vm, enum ak_vm_wanted wanted)
 static struct ak_message *wish_new(const struct watcher_vm *vm, enum ak_vm_wanted wanted)
 {
         const struct ak_vm_diff *last = vm->wish ? &vm->wish->vm_diff : NULL;
-        struct ak_message *m;
+        AK_CLEANUP(ak_message_freep) struct ak_message *m = NULL;
         if (wanted == AK_VM_WANTED_ABSENT)
                 m = ak_message_new(ak_message_vm_diff);
         else
@@ -220,8 +219,8 @@ static struct ak_message *wish_new(const struct watcher_vm *vm, enum ak_vm_wante
         if (!m)
                 return NULL;
         struct ak_vm_diff *diff = &m->vm_diff;
-        if (wanted != AK_VM_WANTED_ABSENT)
-                fill_boot_ports(vm, diff);
+        if (wanted != AK_VM_WANTED_ABSENT && fill_boot_ports(vm, diff) < 0)
+                return NULL;
         diff->grace_ms = grace_of(vm, wanted);
         diff->wanted = wanted;
         W_COPY(diff->pod_uid, vm->uid);
@@ -230,7 +229,7 @@ static struct ak_message *wish_new(const struct watcher_vm *vm, enum ak_vm_wante
         diff->generation = last ? last->generation : 0;
         diff->attempt = last ? last->attempt : 0;
         diff->started = up(wanted) && (last ? last->started && up(last->wanted) : vm->told_started);
-        return m;
+        return AK_STEAL(m);
 }
 
 static void publish(struct watcher_core *core, struct watcher_vm *vm)

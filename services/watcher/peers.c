@@ -16,6 +16,7 @@
 
 struct port {
         LIST_ENTRY(port) in_subnet;
+        const void *from;
         char id[AK_LEN_UID + 1], subnet[AK_LEN_UID + 1], vpc[AK_LEN_UID + 1];
         char node[AK_LEN_NAME + 1];
         char mac[AK_MAC_SIZE];
@@ -25,6 +26,11 @@ struct port {
             gateway6[AK_LEN_CIDR + 1];
         uint64_t vni, mtu;
         bool source_nat;
+};
+
+struct node {
+        const void *from;
+        char address[AK_IP_SIZE];
 };
 
 /* As long as it has ports or its last message has to be taken back. */
@@ -39,9 +45,10 @@ struct subnet {
 struct watcher_peers {
         char node[AK_LEN_NAME + 1];
         zhashx_t *ports;   /* ID -> struct port; those that a node has */
-        zhashx_t *nodes;   /* name -> address */
+        zhashx_t *nodes;   /* name -> struct node */
         zhashx_t *subnets; /* ID -> struct subnet */
         zhashx_t *here;    /* VPC -> how many ports it has on this node */
+        zhashx_t *others;  /* other node -> how many ports it has */
         zlistx_t *touched; /* struct subnet */
 };
 
@@ -73,13 +80,15 @@ int watcher_peers_new(struct watcher_peers **out, const char *node)
         p->nodes = zhashx_new();
         p->subnets = zhashx_new();
         p->here = zhashx_new();
+        p->others = zhashx_new();
         p->touched = zlistx_new();
-        if (!p->ports || !p->nodes || !p->subnets || !p->here || !p->touched)
+        if (!p->ports || !p->nodes || !p->subnets || !p->here || !p->others || !p->touched)
                 return -ENOMEM;
         zhashx_set_destructor(p->ports, free_one);
         zhashx_set_destructor(p->nodes, free_one);
         zhashx_set_destructor(p->subnets, free_subnet);
         zhashx_set_destructor(p->here, free_one);
+        zhashx_set_destructor(p->others, free_one);
         *out = AK_STEAL(p);
         return 0;
 }
@@ -92,6 +101,7 @@ struct watcher_peers *watcher_peers_free(struct watcher_peers *p)
         zhashx_destroy(&p->nodes);
         zhashx_destroy(&p->subnets);
         zhashx_destroy(&p->here);
+        zhashx_destroy(&p->others);
         zlistx_destroy(&p->touched);
         free(p);
         return NULL;
@@ -137,26 +147,35 @@ static bool is_here(const struct watcher_peers *peers, const struct port *p)
         return strcmp(p->node, peers->node) == 0;
 }
 
-/* One port more, or less, of a VPC on this node. */
-static int count_here(struct watcher_peers *peers, const char *vpc, bool more)
+/* Counts one more, or less: the number before, or -ENOMEM. */
+static int64_t count(zhashx_t *counts, const char *key, bool more)
 {
-        size_t *count = zhashx_lookup(peers->here, vpc);
+        size_t *n = zhashx_lookup(counts, key);
+        int64_t before = n ? (int64_t)*n : 0;
 
-        if (!count) {
-                count = calloc(1, sizeof(*count));
-                if (!count || zhashx_insert(peers->here, vpc, count) != 0) {
-                        free(count);
+        if (!n) {
+                n = calloc(1, sizeof(*n));
+                if (!n || zhashx_insert(counts, key, n) != 0) {
+                        free(n);
                         return -ENOMEM;
                 }
         }
-        *count += more ? 1 : 0;
-        *count -= more ? 0 : 1;
-        if (*count == (more ? 1 : 0))
-                if (touch_all(peers, vpc) < 0)
-                        return -ENOMEM;
-        if (*count == 0)
-                zhashx_delete(peers->here, vpc);
-        return 0;
+        *n += more ? 1 : 0;
+        *n -= more ? 0 : 1;
+        if (*n == 0)
+                zhashx_delete(counts, key);
+        return before;
+}
+
+/* One port more, or less, of its VPC on this node, or of another node. */
+static int count_port(struct watcher_peers *peers, const struct port *p, bool more)
+{
+        bool here = is_here(peers, p);
+        int64_t before = count(here ? peers->here : peers->others, here ? p->vpc : p->node, more);
+
+        if (before < 0)
+                return -ENOMEM;
+        return here && before == (more ? 0 : 1) ? touch_all(peers, p->vpc) : 0;
 }
 
 static int drop_port(struct watcher_peers *peers, struct port *p)
@@ -166,7 +185,7 @@ static int drop_port(struct watcher_peers *peers, struct port *p)
 
         LIST_REMOVE(p, in_subnet);
         s->count--;
-        if (is_here(peers, p) && count_here(peers, p->vpc, false) < 0)
+        if (count_port(peers, p, false) < 0)
                 r = -ENOMEM;
         zhashx_delete(peers->ports, p->id);
         return r;
@@ -186,7 +205,7 @@ static int add_port(struct watcher_peers *peers, struct port *p)
         /* A subnet may have been made anew, in another VPC, under the ID of one that is gone. */
         (void)snprintf(s->vpc, sizeof(s->vpc), "%s", p->vpc);
         int r = touch(peers, s);
-        return r == 0 && is_here(peers, p) ? count_here(peers, p->vpc, true) : r;
+        return r == 0 ? count_port(peers, p, true) : r;
 }
 
 static bool same(const struct port *a, const struct port *b)
@@ -263,7 +282,7 @@ static bool read_port(const json_t *json, struct port *p)
                read_addresses(json_object_get(spec, "ipAddresses"), p);
 }
 
-int watcher_peers_port(struct watcher_peers *peers, const json_t *json, bool gone)
+int watcher_peers_port(struct watcher_peers *peers, const json_t *json, bool gone, const void *from)
 {
         struct port *before = zhashx_lookup(peers->ports, text(json_object_get(json, "metadata"), "name"));
         AK_AUTOFREE struct port *p = calloc(1, sizeof(*p));
@@ -271,15 +290,25 @@ int watcher_peers_port(struct watcher_peers *peers, const json_t *json, bool gon
 
         if (!p)
                 return -ENOMEM;
-        bool there = !gone && read_port(json, p);
-        if (before && there && same(before, p))
+        if (gone && before && before->from != from)
                 return 0;
+        bool there = !gone && read_port(json, p);
+        p->from = from;
+        if (before && there && same(before, p)) {
+                before->from = from;
+                return 0;
+        }
         if (before)
                 r = drop_port(peers, before);
         if (!there)
                 return r;
         int added = add_port(peers, AK_STEAL(p));
         return r < 0 ? r : added;
+}
+
+zhashx_t *watcher_peers_elsewhere(struct watcher_peers *peers)
+{
+        return peers->others;
 }
 
 static const char *address_of(const json_t *node)
@@ -298,22 +327,28 @@ static const char *address_of(const json_t *node)
         return NULL;
 }
 
-int watcher_peers_node(struct watcher_peers *peers, const json_t *json, bool gone)
+int watcher_peers_node(struct watcher_peers *peers, const json_t *json, bool gone, const void *from)
 {
         const char *name = text(json_object_get(json, "metadata"), "name");
         const char *address = gone ? NULL : address_of(json);
-        const char *before = zhashx_lookup(peers->nodes, name);
+        struct node *before = zhashx_lookup(peers->nodes, name);
 
-        if (before && address && strcmp(before, address) == 0)
+        if (gone && before && before->from != from)
                 return 0;
+        if (before && address && strcmp(before->address, address) == 0) {
+                before->from = from;
+                return 0;
+        }
         zhashx_delete(peers->nodes, name);
         if (address) {
-                char *kept = strdup(address);
+                struct node *n = calloc(1, sizeof(*n));
 
-                if (!kept || zhashx_insert(peers->nodes, name, kept) != 0) {
-                        free(kept);
+                if (!n || zhashx_insert(peers->nodes, name, n) != 0) {
+                        free(n);
                         return -ENOMEM;
                 }
+                n->from = from;
+                (void)copy(n->address, sizeof(n->address), address);
         }
         return touch_all(peers, NULL);
 }
@@ -370,12 +405,13 @@ static struct ak_message *message_of(struct watcher_peers *peers, const struct s
         FILE *f = open_memstream(&lines, &size);
 
         for (struct port *const *p = sorted; p && *p; p++) {
-                const char *address = is_here(peers, *p) ? NULL : zhashx_lookup(peers->nodes, (*p)->node);
+                const struct node *there =
+                    is_here(peers, *p) ? NULL : zhashx_lookup(peers->nodes, (*p)->node);
 
                 if (m)
                         describe_subnet(&m->subnet_peers, *p);
-                if (f && address)
-                        (void)fprintf(f, "%s %s %s\n", (*p)->mac, address, (*p)->addresses);
+                if (f && there)
+                        (void)fprintf(f, "%s %s %s\n", (*p)->mac, there->address, (*p)->addresses);
         }
         if (!m || !f || fclose(f) != 0 || !sorted) {
                 free(lines);

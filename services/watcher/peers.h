@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <czmq.h>
 #include <jansson.h>
 
 #include "libcommon/cleanup.h"
@@ -20,9 +21,15 @@ int watcher_peers_new(struct watcher_peers **out, const char *node);
 struct watcher_peers *watcher_peers_free(struct watcher_peers *peers);
 AK_DEFINE_CLEANUP(struct watcher_peers *, watcher_peers_free)
 
-/* An object as it is now, or gone. -ENOMEM. Objects that cannot be read count as gone. */
-int watcher_peers_port(struct watcher_peers *peers, const json_t *port, bool gone);
-int watcher_peers_node(struct watcher_peers *peers, const json_t *node, bool gone);
+/*
+ * An object as it is now, or gone. -ENOMEM. Objects that cannot be read count as gone. `from` is who says so
+ * of a port: that it is gone counts only from who put it last.
+ */
+int watcher_peers_port(struct watcher_peers *peers, const json_t *port, bool gone, const void *from);
+int watcher_peers_node(struct watcher_peers *peers, const json_t *node, bool gone, const void *from);
+
+/* The other nodes that the ports are on, as keys; borrowed, until the next call. */
+zhashx_t *watcher_peers_elsewhere(struct watcher_peers *peers);
 
 /* For each subnet: a message to be kept as its last value, or (NULL) its topic to be forgotten. */
 typedef void (*watcher_peers_say)(void *arg, const char *topic, const struct ak_message *message);

@@ -39,6 +39,8 @@ struct watcher_shell {
         /* Calls that could not even be sent: answered after the step that asked for them. */
         struct watcher_event *refused;
         size_t refused_count, refused_capacity;
+        /* The last message, until it is known whether it is the last of those that came together. */
+        struct watcher_event held; /* owns its message; NULL = there is none */
         struct ak_ratelimit noise;
 };
 
@@ -194,13 +196,38 @@ static void step_once(struct watcher_shell *shell, const struct watcher_event *e
                            ak_clock_monotonic_us() - now);
 }
 
-static void step(struct watcher_shell *shell, const struct watcher_event *event)
+static void take_held(struct watcher_shell *shell, bool more)
 {
-        step_once(shell, event);
+        struct watcher_event event = shell->held;
+        if (!event.message)
+                return;
+        shell->held = (struct watcher_event){0};
+        event.more = more;
+        step_once(shell, &event);
+        watcher_event_deinit(&event);
+}
+
+static void answer_refused(struct watcher_shell *shell)
+{
         while (shell->refused_count > 0) {
                 struct watcher_event refused = shell->refused[--shell->refused_count];
                 step_once(shell, &refused);
         }
+}
+
+static void step(struct watcher_shell *shell, const struct watcher_event *event)
+{
+        take_held(shell, true);
+        step_once(shell, event);
+        answer_refused(shell);
+}
+
+/* After the last of the messages that came together. */
+static void on_taken(void *arg)
+{
+        struct watcher_shell *shell = arg;
+        take_held(shell, false);
+        answer_refused(shell);
 }
 
 /* ------------------------------------------------------------------ events from the bus */
@@ -220,11 +247,11 @@ static void on_message(void *arg, const struct ak_bus_frame *frame)
                                "error", error, NULL);
                 return;
         }
-        struct watcher_event event = {
-            .type = WATCHER_EVENT_MESSAGE, .message = message, .epoch = frame->epoch};
-        (void)snprintf(event.peer, sizeof(event.peer), "%.63s", frame->publisher);
+        take_held(shell, true);
         watcher_metrics_message(shell->metrics, message, ak_clock_monotonic_us());
-        step(shell, &event);
+        shell->held = (struct watcher_event){
+            .type = WATCHER_EVENT_MESSAGE, .message = AK_STEAL(message), .epoch = frame->epoch};
+        (void)snprintf(shell->held.peer, sizeof(shell->held.peer), "%.63s", frame->publisher);
 }
 
 static void on_peer_epoch(void *arg, const char *peer, uint64_t epoch)
@@ -246,7 +273,7 @@ static int open_bus(struct watcher_shell *shell, const struct watcher_shell_opti
                                          .roles = ak_bus_roles,
                                          .may_publish = ak_message_may_publish};
         struct ak_bus_handler handler = {
-            .on_message = on_message, .on_peer_epoch = on_peer_epoch, .arg = shell};
+            .on_message = on_message, .on_taken = on_taken, .on_peer_epoch = on_peer_epoch, .arg = shell};
         int rc = ak_bus_new(&shell->bus, shell->loop, &options, &handler);
         for (size_t i = 0; rc == 0 && i < AK_ARRAY_SIZE(topics); i++)
                 rc = ak_bus_subscribe(shell->bus, topics[i].peer, topics[i].prefix);
@@ -280,16 +307,19 @@ static void pods_synced(void *arg)
 
 static void port_put(void *arg, json_t *object)
 {
+        watcher_shell_peers_own(((struct watcher_shell *)arg)->peers, object, false);
         object_event(arg, WATCHER_EVENT_PORT_PUT, object);
 }
 
 static void port_gone(void *arg, json_t *object)
 {
+        watcher_shell_peers_own(((struct watcher_shell *)arg)->peers, object, true);
         object_event(arg, WATCHER_EVENT_PORT_GONE, object);
 }
 
 static void ports_synced(void *arg)
 {
+        watcher_shell_peers_own_synced(((struct watcher_shell *)arg)->peers);
         object_event(arg, WATCHER_EVENT_PORTS_SYNCED, NULL);
 }
 
@@ -501,6 +531,7 @@ struct watcher_shell *watcher_shell_free(struct watcher_shell *shell)
         ak_journal_free(shell->journal);
         ak_kubeconfig_deinit(&shell->kubeconfig);
         free(shell->refused);
+        watcher_event_deinit(&shell->held);
         free(shell);
         return NULL;
 }

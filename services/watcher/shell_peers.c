@@ -4,21 +4,30 @@
 #include <errno.h>
 #include <string.h>
 
-#include "libcommon/kube/informer.h"
 #include "libcommon/log.h"
 #include "services/watcher/peers.h"
+#include "services/watcher/scope.h"
 
 #define USER_AGENT "alkaid-watcher/" ALKAID_VERSION
 #define GATHER_MS  10 /* a burst of changes is said once */
 
+#define VPCS_EACH  16 /* of one informer */
+#define NODES_EACH 60 /* names of 253 characters fit into a selector */
+
+/*
+ * Which VPCs this node has follows from its own ports, which the watcher follows anyway; followed here are
+ * all ports of those VPCs, and the Nodes that these are on. So what happens in the VPCs of others, and on
+ * nodes that share none with this one, is never sent here.
+ */
 struct watcher_shell_peers {
         zloop_t *loop;
         struct ak_bus *bus;
         struct watcher_peers *peers;
-        struct ak_informer *ports, *nodes;
-        bool have_ports,
-            have_nodes; /* the first list is complete: before that, what is missing is not gone */
-        int timer;      /* -1 = none */
+        struct watcher_scope *ports, *nodes;
+        zhashx_t *own;   /* this node's ports: name -> VPC */
+        bool own_synced; /* the first list of them is complete: before that, what is missing is not gone */
+        bool begun;      /* and so are those of the others */
+        int timer;       /* -1 = none */
 };
 
 static void say(void *arg, const char *topic, const struct ak_message *m)
@@ -38,69 +47,138 @@ static void say(void *arg, const char *topic, const struct ak_message *m)
                 ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-r), NULL);
 }
 
+static int scope_ports(struct watcher_shell_peers *s)
+{
+        zhashx_t *vpcs = zhashx_new();
+        int r = vpcs ? 0 : -ENOMEM;
+
+        for (const char *vpc = r == 0 ? zhashx_first(s->own) : NULL; vpc; vpc = zhashx_next(s->own))
+                (void)zhashx_insert(vpcs, vpc, ""); /* once each */
+        if (r == 0)
+                r = watcher_scope_set(s->ports, vpcs);
+        zhashx_destroy(&vpcs);
+        return r;
+}
+
+static void failed(int r)
+{
+        if (r < 0)
+                ak_log(AK_LOG_ERROR, "peers_failed", "error", strerror(-r), NULL);
+}
+
 static int on_timer(zloop_t *loop AK_UNUSED, int timer AK_UNUSED, void *arg)
 {
         struct watcher_shell_peers *s = arg;
+        int r;
 
         s->timer = -1;
-        int r = watcher_peers_flush(s->peers, say, s);
-        if (r < 0)
-                ak_log(AK_LOG_ERROR, "peers_failed", "error", strerror(-r), NULL);
+        r = scope_ports(s);
+        if (r == 0 && watcher_scope_synced(s->ports))
+                r = watcher_scope_set(s->nodes, watcher_peers_elsewhere(s->peers));
+        s->begun |= r == 0 && watcher_scope_synced(s->ports) && watcher_scope_synced(s->nodes);
+        if (r == 0 && s->begun)
+                r = watcher_peers_flush(s->peers, say, s);
+        failed(r);
         return 0;
 }
 
 static void changed(struct watcher_shell_peers *s, int r)
 {
-        if (r < 0)
-                ak_log(AK_LOG_ERROR, "peers_failed", "error", strerror(-r), NULL);
-        if (s->have_ports && s->have_nodes && s->timer < 0)
+        failed(r);
+        if (s->own_synced && s->timer < 0)
                 s->timer = zloop_timer(s->loop, GATHER_MS, 1, on_timer, s);
 }
 
-static void port_put(void *arg, json_t *object)
+/* ---- this node's own ports ---- */
+
+static const char *text(const json_t *object, const char *part, const char *key)
 {
-        changed(arg, watcher_peers_port(((struct watcher_shell_peers *)arg)->peers, object, false));
+        const char *value = json_string_value(json_object_get(json_object_get(object, part), key));
+
+        return value ? value : "";
 }
 
-static void port_gone(void *arg, json_t *object)
+void watcher_shell_peers_own(struct watcher_shell_peers *s, const json_t *port, bool gone)
 {
-        changed(arg, watcher_peers_port(((struct watcher_shell_peers *)arg)->peers, object, true));
+        const char *name = text(port, "metadata", "name"), *vpc = text(port, "status", "vpcID");
+        const char *before = zhashx_lookup(s->own, name);
+
+        if (gone || !*vpc)
+                zhashx_delete(s->own, name);
+        else if (!before || strcmp(before, vpc) != 0)
+                zhashx_update(s->own, name, (void *)vpc);
+        else
+                return;
+        changed(s, 0);
 }
 
-static void node_put(void *arg, json_t *object)
+void watcher_shell_peers_own_synced(struct watcher_shell_peers *s)
 {
-        changed(arg, watcher_peers_node(((struct watcher_shell_peers *)arg)->peers, object, false));
+        s->own_synced = true;
+        changed(s, 0);
 }
 
-static void node_gone(void *arg, json_t *object)
+/* ---- what is followed ---- */
+
+static void port_put(void *arg, json_t *object, const void *from)
 {
-        changed(arg, watcher_peers_node(((struct watcher_shell_peers *)arg)->peers, object, true));
+        struct watcher_shell_peers *s = arg;
+
+        changed(s, watcher_peers_port(s->peers, object, false, from));
 }
 
-static void ports_synced(void *arg)
+static void port_gone(void *arg, json_t *object, const void *from)
 {
-        ((struct watcher_shell_peers *)arg)->have_ports = true;
-        changed(arg, 0);
+        struct watcher_shell_peers *s = arg;
+
+        changed(s, watcher_peers_port(s->peers, object, true, from));
 }
 
-static void nodes_synced(void *arg)
+static void node_put(void *arg, json_t *object, const void *from)
 {
-        ((struct watcher_shell_peers *)arg)->have_nodes = true;
+        struct watcher_shell_peers *s = arg;
+
+        changed(s, watcher_peers_node(s->peers, object, false, from));
+}
+
+static void node_gone(void *arg, json_t *object, const void *from)
+{
+        struct watcher_shell_peers *s = arg;
+
+        changed(s, watcher_peers_node(s->peers, object, true, from));
+}
+
+static void listed(void *arg)
+{
         changed(arg, 0);
 }
 
 static int follow(struct watcher_shell_peers *s, const struct ak_kubeconfig *kubeconfig, uint64_t seed)
 {
-        struct ak_informer_handler ports = {
-            .put = port_put, .gone = port_gone, .synced = ports_synced, .arg = s};
-        struct ak_informer_handler nodes = {
-            .put = node_put, .gone = node_gone, .synced = nodes_synced, .arg = s};
-        struct ak_informer_options options = {
-            .path = "/apis/vpc.alkaid.io/v1/ports", .user_agent = USER_AGENT, .seed = seed};
-        int r = ak_informer_new(&s->ports, s->loop, kubeconfig, &options, &ports);
+        struct watcher_scope_handler ports = {.put = port_put, .gone = port_gone, .synced = listed, .arg = s};
+        struct watcher_scope_handler nodes = {.put = node_put, .gone = node_gone, .synced = listed, .arg = s};
+        struct watcher_scope_options options = {.path = "/apis/vpc.alkaid.io/v1/ports",
+                                                .field = "status.vpcID",
+                                                .user_agent = USER_AGENT,
+                                                .most = VPCS_EACH,
+                                                .seed = seed};
+        int r = watcher_scope_new(&s->ports, s->loop, kubeconfig, &options, &ports);
 
         options.path = "/api/v1/nodes";
-        return r == 0 ? ak_informer_new(&s->nodes, s->loop, kubeconfig, &options, &nodes) : r;
+        options.field = "metadata.name";
+        options.most = NODES_EACH;
+        return r == 0 ? watcher_scope_new(&s->nodes, s->loop, kubeconfig, &options, &nodes) : r;
+}
+
+static void *dup_text(const void *value)
+{
+        return strdup(value);
+}
+
+static void free_text(void **value)
+{
+        free(*value);
+        *value = NULL;
 }
 
 int watcher_shell_peers_new(struct watcher_shell_peers **out, zloop_t *loop, struct ak_bus *bus,
@@ -111,9 +189,13 @@ int watcher_shell_peers_new(struct watcher_shell_peers **out, zloop_t *loop, str
         if (!s)
                 return -ENOMEM;
         *s = (struct watcher_shell_peers){.loop = loop, .bus = bus, .timer = -1};
-        int r = watcher_peers_new(&s->peers, node);
-        if (r == 0)
+        s->own = zhashx_new();
+        int r = s->own ? watcher_peers_new(&s->peers, node) : -ENOMEM;
+        if (r == 0) {
+                zhashx_set_duplicator(s->own, dup_text);
+                zhashx_set_destructor(s->own, free_text);
                 r = follow(s, kubeconfig, seed);
+        }
         if (r < 0) {
                 watcher_shell_peers_free(s);
                 return r;
@@ -128,8 +210,9 @@ struct watcher_shell_peers *watcher_shell_peers_free(struct watcher_shell_peers 
                 return NULL;
         if (s->timer >= 0)
                 (void)zloop_timer_end(s->loop, s->timer);
-        ak_informer_free(s->ports);
-        ak_informer_free(s->nodes);
+        watcher_scope_free(s->ports);
+        watcher_scope_free(s->nodes);
+        zhashx_destroy(&s->own);
         watcher_peers_free(s->peers);
         free(s);
         return NULL;

@@ -112,6 +112,23 @@ static void a_settled_nic_is_left_alone(void **state)
         assert_int_equal(w.status_writes, writes);
 }
 
+/* Each is about the same VM: one look at it, one write. */
+static void reports_that_come_together_are_one_write(void **state)
+{
+        (void)state;
+        running(true);
+        size_t writes = w.status_writes;
+        w.more = true;
+        world_nic_says(&w, UID_A, PORT(0), AK_NIC_WAITING_FOR_GUEST, "");
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_WAITING_FOR_GUEST, "");
+        assert_int_equal(w.status_writes, writes);
+        w.more = false;
+        world_port_says(&w, UID_A, PORT(1), AK_PORT_READY, "");
+        assert_int_equal(w.status_writes, writes + 1);
+        assert_nic(&w, UID_A, "eth0", "InProgress", "WaitingForGuest");
+        assert_nic(&w, UID_A, "eth1", "InProgress", "WaitingForGuest");
+}
+
 static void an_unanswered_wish_is_repeated(void **state)
 {
         (void)state;
@@ -776,6 +793,7 @@ int main(void)
             T(plug_step_by_step),
             T(a_quick_plug_costs_one_write),
             T(a_settled_nic_is_left_alone),
+            T(reports_that_come_together_are_one_write),
             T(an_unanswered_wish_is_repeated),
             T(unplug_step_by_step),
             T(released_too_early_is_not_believed),

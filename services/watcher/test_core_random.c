@@ -474,6 +474,7 @@ static void run_seed(uint64_t seed)
         struct run *r = calloc(1, sizeof(*r));
         assert_non_null(r);
         world_init(&r->w);
+        r->w.gathers = seed % 2;
         r->w.chance = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
         r->w.config.seed = seed;
         r->w.faults = true;

@@ -46,14 +46,14 @@ static void port(struct watcher_peers *p, const char *id, const char *vpc, const
             json_pack("{s:{s:s}, s:{s:s, s:s, s:[s, s]}, s:{s:s, s:s, s:s}}", "metadata", "name", id, "spec",
                       "nodeName", node, "macAddress", mac, "ipAddresses", ip, "fd00::5", "status", "phase",
                       phase, "subnetID", subnet, "vpcID", vpc);
-        assert_int_equal(watcher_peers_port(p, json, false), 0);
+        assert_int_equal(watcher_peers_port(p, json, false, NULL), 0);
 }
 
 static void gone(struct watcher_peers *p, const char *id)
 {
         json_auto_t *json = json_pack("{s:{s:s}}", "metadata", "name", id);
 
-        assert_int_equal(watcher_peers_port(p, json, true), 0);
+        assert_int_equal(watcher_peers_port(p, json, true, NULL), 0);
 }
 
 static void node(struct watcher_peers *p, const char *name, const char *address)
@@ -61,7 +61,7 @@ static void node(struct watcher_peers *p, const char *name, const char *address)
         json_auto_t *json = json_pack("{s:{s:s}, s:{s:[{s:s, s:s}, {s:s, s:s}]}}", "metadata", "name", name,
                                       "status", "addresses", "type", "Hostname", "address", name, "type",
                                       "InternalIP", "address", address);
-        assert_int_equal(watcher_peers_node(p, json, false), 0);
+        assert_int_equal(watcher_peers_node(p, json, false, NULL), 0);
 }
 
 #define B5 "06:00:00:00:00:05 192.0.2.2 10.0.0.5,fd00::5\n"
@@ -144,8 +144,52 @@ static void what_cannot_be_read_counts_as_gone(void **state)
         port(p, "p1", "v1", "s1", "b", 5, "Bound");
         port(p, "p2", "v1", "s1", "a", 6, "Bound");
         assert_said(p, "subnet.peers/s1: " B5 "|");
-        assert_int_equal(watcher_peers_port(p, bad, false), 0);
+        assert_int_equal(watcher_peers_port(p, bad, false, NULL), 0);
         assert_said(p, "subnet.peers/s1: |");
+}
+
+/* A VPC's ports come from one informer, then from another: the first one's farewell comes late. */
+static void gone_counts_from_who_put_last(void **state)
+{
+        AK_CLEANUP(watcher_peers_freep) struct watcher_peers *p = NULL;
+        json_auto_t *there = json_pack("{s:{s:s}, s:{s:[{s:s, s:s}]}}", "metadata", "name", "b", "status",
+                                       "addresses", "type", "InternalIP", "address", "192.0.2.2");
+        json_auto_t *port1 = json_pack("{s:{s:s}}", "metadata", "name", "p1");
+
+        (void)state;
+        assert_int_equal(watcher_peers_new(&p, "a"), 0);
+        port(p, "p1", "v1", "s1", "b", 5, "Bound");
+        port(p, "p2", "v1", "s1", "a", 6, "Bound");
+        assert_int_equal(watcher_peers_node(p, there, false, "one"), 0);
+        assert_int_equal(watcher_peers_node(p, there, false, "two"), 0);
+        assert_int_equal(watcher_peers_node(p, there, true, "one"), 0);
+        assert_int_equal(watcher_peers_port(p, port1, true, "one"), 0);
+        assert_said(p, "subnet.peers/s1: " B5 "|");
+        assert_int_equal(watcher_peers_port(p, port1, true, NULL), 0);
+        assert_said(p, "subnet.peers/s1: |");
+        port(p, "p1", "v1", "s1", "b", 5, "Bound");
+        assert_int_equal(watcher_peers_node(p, there, true, "two"), 0);
+        assert_said(p, "");
+}
+
+static void nodes_of_interest_follow_the_ports(void **state)
+{
+        AK_CLEANUP(watcher_peers_freep) struct watcher_peers *p = NULL;
+
+        (void)state;
+        assert_int_equal(watcher_peers_new(&p, "a"), 0);
+        port(p, "p1", "v1", "s1", "a", 5, "Bound");
+        assert_int_equal(zhashx_size(watcher_peers_elsewhere(p)), 0); /* not this one */
+        port(p, "p2", "v1", "s1", "b", 6, "Bound");
+        port(p, "p3", "v1", "s1", "b", 7, "Releasing");
+        port(p, "p4", "v1", "s1", "c", 8, "Unbound");
+        assert_int_equal(zhashx_size(watcher_peers_elsewhere(p)), 1);
+        assert_non_null(zhashx_lookup(watcher_peers_elsewhere(p), "b"));
+        gone(p, "p2");
+        assert_non_null(zhashx_lookup(watcher_peers_elsewhere(p), "b"));
+        port(p, "p3", "v1", "s1", "c", 7, "Bound"); /* moved */
+        assert_int_equal(zhashx_size(watcher_peers_elsewhere(p)), 1);
+        assert_non_null(zhashx_lookup(watcher_peers_elsewhere(p), "c"));
 }
 
 int main(void)
@@ -155,6 +199,8 @@ int main(void)
             cmocka_unit_test(a_node_that_goes_takes_its_ports_along),
             cmocka_unit_test(a_vpc_comes_here_and_leaves),
             cmocka_unit_test(what_cannot_be_read_counts_as_gone),
+            cmocka_unit_test(gone_counts_from_who_put_last),
+            cmocka_unit_test(nodes_of_interest_follow_the_ports),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,6 +48,8 @@ struct world {
         size_t complaints; /* logged about writes that the API refused */
         bool faults;       /* answer by chance */
         uint64_t chance;
+        bool more;    /* messages are told as if another event followed at once ... */
+        bool gathers; /* ... which is a tick */
         bool hold;    /* leave calls unanswered until world_answer_all() */
         bool offline; /* answer RETRY to everything */
 };

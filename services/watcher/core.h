@@ -149,8 +149,8 @@ AK_DEFINE_CLEANUP(struct watcher_core *, watcher_core_free)
 /*
  * One event in; actions are appended to *out. 0; -ENOMEM; -ENOSPC or -EBADMSG for an object or message that
  * was ignored because of a bound or because it is malformed (a log action says which). With event->more the
- * facts are taken in and nothing is done yet: what they are about is looked at once, in the step that
- * follows. A restart brings a node's every report at once, and each is about a VM that has others.
+ * facts are taken in, and the VM that they are about is looked at only in the step that follows. A restart
+ * brings all reports of a node at once, and each is about a VM that has others.
  */
 int watcher_core_step(struct watcher_core *core, const struct watcher_event *event, uint64_t now_us,
                       uint64_t real_us, struct watcher_actions *out);

@@ -11,7 +11,7 @@
 #define USER_AGENT "alkaid-watcher/" ALKAID_VERSION
 #define GATHER_MS  10 /* a burst of changes is said once */
 
-#define VPCS_EACH  16 /* of one informer */
+#define VPCS_EACH  32 /* of one informer */
 #define NODES_EACH 60 /* names of 253 characters fit into a selector */
 
 /*

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench-fleet: one apiserver under the watchers of a whole installation. Light ones: of a node's watcher what
- * the server sees, a list and a watch of the node's pods and of its ports over HTTPS, without what a watcher
- * does with them; so that thousands fit into one process and little of what is measured is the one who
- * measures.
+ * the server sees, a list and a watch each of the node's pods, of its ports, of all ports of the VPCs that
+ * these are of, and of the Nodes where those are, over HTTPS, without what a watcher does with them; so that
+ * thousands fit into one process and little of what is measured is the one who measures.
  *
  * Every pod is bound to its node when it is created. A PATCH of a pod concerns one watch of the thousands;
  * the time counts from sending it until that watch has read and decrypted the event. Beside it, of the same
@@ -32,6 +32,8 @@
 #define MARK         "\"fleet\":\""
 #define PODS         "/api/v1/namespaces/default/pods"
 #define PORTS        "/apis/vpc.alkaid.io/v1/namespaces/default/ports"
+#define NODES        "/api/v1/nodes"
+#define MAX_VALUES   200 /* VPCs of a node, or nodes that share them */
 
 struct config {
         char *pki_dir;
@@ -48,7 +50,7 @@ static const struct ak_option options[] = {
            .help = "where the server keeps its certificates"),
     OPTION("pid", AK_OPT_UINT, pid, .help = "the server's process, for its memory and processor time",
            .min = 1, .max = 1 << 30),
-    OPTION("nodes", AK_OPT_UINT, nodes, .def = "1000", .help = "light watchers, of two connections each",
+    OPTION("nodes", AK_OPT_UINT, nodes, .def = "1000", .help = "light watchers, of four connections each",
            .min = 1, .max = MAX_NODES),
     OPTION("pods", AK_OPT_UINT, pods, .def = "20000", .help = "pods in all", .min = CLIENTS, .max = 1000000),
     OPTION("nics", AK_OPT_UINT, nics, .def = "4", .help = "NICs of each pod", .min = 1, .max = 8),
@@ -76,14 +78,27 @@ struct client {
         bool answered;
 };
 
+/* What a node's watcher follows, in this order: what it selects of the third is in the list of the second. */
+enum stage { OWN_PODS, OWN_PORTS, VPC_PORTS, THEIR_NODES, STAGES };
+static const struct {
+        const char *what, *path;
+        const char *field; /* that its values are selected by … */
+        const char *key; /* … and where in the list of the stage before they are; NULL = the node's name */
+} stages[STAGES] = {
+    {"a node's list of its pods", PODS, "spec.nodeName", NULL},
+    {"a node's list of its ports", PORTS, "spec.nodeName", NULL},
+    {"a node's list of the ports of its VPCs", PORTS, "status.vpcID", "\"vpcID\":\""},
+    {"a node's list of their nodes", NODES, "metadata.name", "\"nodeName\":\""},
+};
+
 /* A list, then a watch, on one connection. */
 struct light_watcher {
         struct fleet *fleet;
         struct wire_conn *conn;
-        const char *path;
-        unsigned int node;
-        char head[1200]; /* of the list: its resourceVersion is there */
-        size_t head_len;
+        enum stage stage;
+        char *selector;
+        char *body; /* of the list, until it is read */
+        size_t body_len, body_room;
         uint64_t asked_us;
         bool watching;
         char tail[64]; /* the end of the last block: a mark may lie across two */
@@ -97,7 +112,7 @@ struct fleet {
         struct client clients[CLIENTS];
         struct light_watcher *watchers;
         struct samples answered, delivered, listed;
-        size_t lists_done, finished, failures;
+        size_t lists_done, listed_bytes, finished, failures;
         unsigned int next_item, last_item;
         uint64_t end_us;
         bool (*next)(struct client *c);
@@ -305,20 +320,74 @@ static void on_events(struct light_watcher *w, const char *data, size_t len)
 
 static void ask(struct light_watcher *w, const char *query)
 {
-        char text[400];
-        int len = snprintf(text, sizeof(text),
-                           "GET %s?%s&fieldSelector=spec.nodeName%%3Dn%u HTTP/1.1\r\nHost: %s\r\n\r\n",
-                           w->path, query, w->node, w->fleet->host);
+        char *text = NULL;
+        int len = asprintf(&text, "GET %s?%s&fieldSelector=%s HTTP/1.1\r\nHost: %s\r\n\r\n",
+                           stages[w->stage].path, query, w->selector, w->fleet->host);
 
+        if (len < 0)
+                abort();
         w->asked_us = ak_clock_monotonic_us();
         wire_send(w->conn, text, (size_t)len);
+        free(text);
+}
+
+struct values {
+        char *items[MAX_VALUES];
+        size_t count;
+};
+
+static void add_value(struct values *v, const char *value, size_t len)
+{
+        for (size_t i = 0; i < v->count; i++) {
+                if (strncmp(v->items[i], value, len) == 0 && v->items[i][len] == '\0')
+                        return;
+        }
+        if (v->count < MAX_VALUES)
+                v->items[v->count++] = strndup(value, len);
+}
+
+/* "FIELD in (A,B)", encoded, of what a list holds behind the key. */
+static char *selector_of(const char *field, const char *key, const char *body, size_t len)
+{
+        struct values v = {.count = 0};
+        char *text = NULL;
+        size_t size = 0;
+        FILE *f = open_memstream(&text, &size);
+
+        for (const char *at = body; at && (at = memmem(at, (size_t)(body + len - at), key, strlen(key)));) {
+                const char *value = at + strlen(key);
+
+                at = memchr(value, '"', (size_t)(body + len - value));
+                if (at)
+                        add_value(&v, value, (size_t)(at - value));
+        }
+        if (!f)
+                abort();
+        (void)fprintf(f, "%s%%20in%%20(", field);
+        for (size_t i = 0; i < v.count; i++) {
+                (void)fprintf(f, "%s%s", i ? "%2C" : "", v.items[i]);
+                free(v.items[i]);
+        }
+        (void)fprintf(f, ")");
+        if (fclose(f) != 0)
+                abort();
+        return text;
+}
+
+/* What the node follows next is in this list. */
+static void select_next(struct light_watcher *w)
+{
+        enum stage next = w->stage + 1;
+
+        if (next < STAGES && stages[next].key)
+                w[1].selector = selector_of(stages[next].field, stages[next].key, w->body, w->body_len);
 }
 
 static void on_list(struct wire_conn *conn, int code)
 {
         static const char key[] = "\"resourceVersion\":\"";
         struct light_watcher *w = conn->arg;
-        const char *at = memmem(w->head, w->head_len, key, strlen(key));
+        const char *at = memmem(w->body, w->body_len, key, strlen(key));
         char query[120];
 
         samples_add(&w->fleet->listed, w->asked_us);
@@ -330,53 +399,81 @@ static void on_list(struct wire_conn *conn, int code)
         }
         (void)snprintf(query, sizeof(query), "watch=true&timeoutSeconds=3000&resourceVersion=%llu",
                        strtoull(at + strlen(key), NULL, 10));
+        select_next(w);
+        w->fleet->listed_bytes += w->body_len;
+        free(AK_STEAL(w->body));
         w->watching = true;
         ask(w, query);
+}
+
+static void keep(struct light_watcher *w, const char *data, size_t len)
+{
+        if (w->body_len + len > w->body_room) {
+                w->body_room = 2 * (w->body_len + len);
+                w->body = realloc(w->body, w->body_room);
+                if (!w->body)
+                        abort();
+        }
+        memcpy(w->body + w->body_len, data, len);
+        w->body_len += len;
 }
 
 static void on_data(struct wire_conn *conn, const char *data, size_t len)
 {
         struct light_watcher *w = conn->arg;
-        size_t room = sizeof(w->head) - 1 - w->head_len, n = len < room ? len : room;
 
         if (w->watching) {
                 on_events(w, data, len);
                 return;
         }
-        memcpy(w->head + w->head_len, data, n);
-        w->head_len += n;
+        keep(w, data, len);
         wire_on_answer(conn, data, len);
 }
 
-static void open_watcher(struct fleet *f, struct light_watcher *w, size_t number)
+static void open_watcher(struct fleet *f, struct light_watcher *w, enum stage stage, size_t node)
 {
-        *w = (struct light_watcher){
-            .fleet = f, .path = number % 2 ? PORTS : PODS, .node = (unsigned int)(number / 2)};
+        w->fleet = f;
+        w->stage = stage;
+        if (!stages[stage].key && asprintf(&w->selector, "%s%%3Dn%zu", stages[stage].field, node) < 0)
+                abort();
         w->conn = wire_open(f->wire);
         w->conn->arg = w;
         w->conn->on_data = on_data;
         w->conn->on_answer = on_list;
-        ask(w, "limit=500");
+        ask(w, "resourceVersion=0");
+}
+
+static void open_stage(struct fleet *f, enum stage stage)
+{
+        double cpu = cpu_us(f), nodes = (double)f->config->nodes;
+        char what[100];
+
+        f->lists_done = f->listed_bytes = f->listed.count = 0;
+        for (size_t i = 0; i < f->config->nodes; i++) {
+                open_watcher(f, &f->watchers[i * STAGES + stage], stage, i);
+                while (f->lists_done + OPEN_STEP < i)
+                        wire_poll(f->wire, 100);
+        }
+        while (f->lists_done < f->config->nodes)
+                wire_poll(f->wire, 100);
+        say_samples(f, stages[stage].what, &f->listed);
+        (void)snprintf(what, sizeof(what), "%s: size", stages[stage].what);
+        say(f, what, "KB", (double)f->listed_bytes / 1e3 / nodes);
+        (void)snprintf(what, sizeof(what), "%s, connected and watching: processor time", stages[stage].what);
+        say(f, what, "ms", (cpu_us(f) - cpu) / 1000 / nodes);
 }
 
 static void open_watchers(struct fleet *f)
 {
-        size_t count = 2 * f->config->nodes;
         uint64_t begun_us = ak_clock_monotonic_us();
         double cpu = cpu_us(f);
 
-        for (size_t i = 0; i < count; i++) {
-                open_watcher(f, &f->watchers[i], i);
-                while (f->lists_done + OPEN_STEP < i)
-                        wire_poll(f->wire, 100);
-        }
-        while (f->lists_done < count)
-                wire_poll(f->wire, 100);
+        for (enum stage stage = 0; stage < STAGES; stage++)
+                open_stage(f, stage);
         say(f, "all nodes connected, listed, watching", "s",
             (double)(ak_clock_monotonic_us() - begun_us) / 1e6);
         say(f, "the server's processor time for it", "ms per node",
             (cpu_us(f) - cpu) / 1000 / (double)f->config->nodes);
-        say_samples(f, "a node's list of pods, or of ports", &f->listed);
 }
 
 /* ---- what is measured ---- */
@@ -444,17 +541,19 @@ static void close_all(struct fleet *f)
 {
         for (size_t i = 0; i < CLIENTS; i++)
                 f->clients[i].conn = wire_close(f->clients[i].conn);
-        for (size_t i = 0; i < 2 * f->config->nodes; i++)
+        for (size_t i = 0; i < STAGES * f->config->nodes; i++) {
                 f->watchers[i].conn = wire_close(f->watchers[i].conn);
+                free(f->watchers[i].selector);
+        }
         f->wire = wire_free(f->wire);
 }
 
 static int run_bench(struct fleet *f)
 {
-        rlim_t need = 2 * f->config->nodes + 200;
+        rlim_t need = STAGES * f->config->nodes + 200;
         const struct rlimit files = {.rlim_cur = need, .rlim_max = need};
 
-        f->watchers = calloc(2 * f->config->nodes, sizeof(*f->watchers));
+        f->watchers = calloc(STAGES * f->config->nodes, sizeof(*f->watchers));
         if (!f->watchers || samples_init(&f->answered, MAX_SAMPLES) < 0 ||
             samples_init(&f->delivered, MAX_SAMPLES) < 0 || samples_init(&f->listed, MAX_SAMPLES) < 0 ||
             wire_find_server(f->config->pki_dir, f->host, f->port) < 0)

@@ -56,6 +56,9 @@ struct ak_bus_frame {
 struct ak_bus_handler {
         /* A message of a subscribed topic. Data is valid during the call. */
         void (*on_message)(void *arg, const struct ak_bus_frame *frame);
+        /* What was waiting of one peer has been taken, or the most of it that is taken at once: before
+         * anything else happens on the loop, after one or more on_message. May be NULL. */
+        void (*on_taken)(void *arg);
         /* A peer was seen for the first time or with a new epoch. May be NULL. */
         void (*on_peer_epoch)(void *arg, const char *peer, uint64_t epoch);
         /* Every valid frame received or published, the bus's own sync.* too, for recording. May be NULL. */

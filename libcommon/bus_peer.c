@@ -343,8 +343,10 @@ static int on_peer_readable(zloop_t *loop AK_UNUSED, zsock_t *sock, void *arg)
 {
         struct bus_peer *p = arg;
         void *socket = zsock_resolve(sock);
+        const struct ak_bus_handler *handler = &p->bus->handler;
+        int taken;
 
-        for (int i = 0; i < BUS_BATCH; i++) {
+        for (taken = 0; taken < BUS_BATCH; taken++) {
                 zmq_msg_t parts[3];
                 size_t count;
                 bool got;
@@ -359,6 +361,8 @@ static int on_peer_readable(zloop_t *loop AK_UNUSED, zsock_t *sock, void *arg)
                 if (!got)
                         break;
         }
+        if (taken > 0 && handler->on_taken)
+                handler->on_taken(handler->arg);
         return 0;
 }
 

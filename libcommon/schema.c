@@ -37,6 +37,22 @@ void schema_list_set_count(void *value, const struct ak_field *f, uint32_t count
         memcpy(schema_at(value, f), &count, sizeof(count));
 }
 
+int schema_list_reserve(void *value, const struct ak_field *f, uint32_t count)
+{
+        struct schema_textlist list = {0};
+
+        if (f->kind != AK_FIELD_TEXTLIST)
+                return 0;
+        ak_textlist_clear(schema_at(value, f)); /* should a key come twice */
+        if (count == 0)
+                return 0;
+        list.items = calloc(count, f->max_len + (size_t)1);
+        if (!list.items)
+                return -ENOMEM;
+        memcpy(schema_at(value, f), &list, sizeof(list));
+        return 0;
+}
+
 static bool is_named(const struct ak_field *f, const char *key, size_t len)
 {
         return strlen(f->name) == len && memcmp(f->name, key, len) == 0; /* a key may hold NUL */
@@ -71,6 +87,7 @@ bool schema_is_zero(const struct ak_field *f, const void *value)
                 return *(const int *)p == 0;
         case AK_FIELD_STRLIST:
         case AK_FIELD_U64LIST:
+        case AK_FIELD_TEXTLIST:
                 return schema_list_count(value, f) == 0;
         }
         return true;
@@ -180,33 +197,94 @@ int schema_check_required(const struct ak_record *r, const bool *seen, char *err
 
 /* --- whole records ------------------------------------------------------------ */
 
+int ak_textlist_copy(void *dst, const void *src, size_t item_size)
+{
+        struct schema_textlist from, to = {0};
+
+        memcpy(&from, src, sizeof(from));
+        if (from.count > 0) {
+                to.items = malloc(from.count * item_size);
+                if (!to.items)
+                        return -ENOMEM;
+                memcpy(to.items, from.items, from.count * item_size);
+                to.count = from.count;
+        }
+        ak_textlist_clear(dst);
+        memcpy(dst, &to, sizeof(to));
+        return 0;
+}
+
+int ak_textlist_add(void *list, size_t item_size, const char *text)
+{
+        struct schema_textlist l;
+        char *items;
+
+        memcpy(&l, list, sizeof(l));
+        items = realloc(l.items, (l.count + (size_t)1) * item_size);
+        if (!items)
+                return -ENOMEM;
+        (void)snprintf(items + l.count * item_size, item_size, "%s", text);
+        l = (struct schema_textlist){.count = l.count + 1, .items = items};
+        memcpy(list, &l, sizeof(l));
+        return 0;
+}
+
+void ak_textlist_clear(void *list)
+{
+        struct schema_textlist l;
+
+        memcpy(&l, list, sizeof(l));
+        free(l.items);
+        l = (struct schema_textlist){0};
+        memcpy(list, &l, sizeof(l));
+}
+
 void ak_record_deinit(const struct ak_record *r, void *value)
 {
-        for (size_t i = 0; i < r->field_count; i++)
-                if (r->fields[i].kind == AK_FIELD_TEXT)
-                        free(*(char **)schema_at(value, &r->fields[i]));
+        for (size_t i = 0; i < r->field_count; i++) {
+                const struct ak_field *f = &r->fields[i];
+
+                if (f->kind == AK_FIELD_TEXT)
+                        free(*(char **)schema_at(value, f));
+                else if (f->kind == AK_FIELD_TEXTLIST)
+                        ak_textlist_clear(schema_at(value, f));
+        }
         memset(value, 0, r->size);
+}
+
+static int copy_text(char **dst, const char *src)
+{
+        if (!src)
+                return 0;
+        *dst = strdup(src);
+        return *dst ? 0 : -ENOMEM;
 }
 
 int ak_record_copy(const struct ak_record *r, void *dst, const void *src)
 {
-        memcpy(dst, src, r->size);
-        for (size_t i = 0; i < r->field_count; i++)
-                if (r->fields[i].kind == AK_FIELD_TEXT)
-                        *(char **)schema_at(dst, &r->fields[i]) = NULL; /* never shared with src */
-        for (size_t i = 0; i < r->field_count; i++) {
-                const struct ak_field *f = &r->fields[i];
-                char *const *text = schema_at_const(src, f);
+        int rc = 0;
 
-                if (f->kind != AK_FIELD_TEXT || !*text)
-                        continue;
-                *(char **)schema_at(dst, f) = strdup(*text);
-                if (!*(char **)schema_at(dst, f)) {
-                        ak_record_deinit(r, dst);
-                        return -ENOMEM;
-                }
+        memcpy(dst, src, r->size);
+        for (size_t i = 0; i < r->field_count; i++) { /* never shared with src */
+                const struct ak_field *f = &r->fields[i];
+
+                if (f->kind == AK_FIELD_TEXT)
+                        *(char **)schema_at(dst, f) = NULL;
+                else if (f->kind == AK_FIELD_TEXTLIST)
+                        memset(schema_at(dst, f), 0, sizeof(struct schema_textlist));
         }
-        return 0;
+        for (size_t i = 0; i < r->field_count && rc == 0; i++) {
+                const struct ak_field *f = &r->fields[i];
+
+                if (f->kind == AK_FIELD_TEXT)
+                        rc = copy_text(schema_at(dst, f), *(char *const *)schema_at_const(src, f));
+                else if (f->kind == AK_FIELD_TEXTLIST)
+                        rc = ak_textlist_copy(schema_at(dst, f), schema_at_const(src, f),
+                                              f->max_len + (size_t)1);
+        }
+        if (rc < 0)
+                ak_record_deinit(r, dst);
+        return rc;
 }
 
 static bool list_equal(const struct ak_field *f, void *a, void *b, uint32_t count)
@@ -241,6 +319,7 @@ static bool field_equal(const struct ak_field *f, const void *a, const void *b)
                 return *(const int *)x == *(const int *)y;
         case AK_FIELD_STRLIST:
         case AK_FIELD_U64LIST:
+        case AK_FIELD_TEXTLIST:
                 return schema_list_count(a, f) == schema_list_count(b, f) &&
                        list_equal(f, (void *)(uintptr_t)x, (void *)(uintptr_t)y, schema_list_count(a, f));
         }
@@ -278,6 +357,7 @@ static void write_type(const struct ak_field *f, FILE *out)
                         (void)fprintf(out, "%s`%s`", i ? ", " : "one of ", f->names[i]);
                 break;
         case AK_FIELD_STRLIST:
+        case AK_FIELD_TEXTLIST:
                 (void)fprintf(out, "list of strings | %u items of %u bytes", f->max_count, f->max_len);
                 break;
         case AK_FIELD_U64LIST:

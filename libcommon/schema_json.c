@@ -35,8 +35,8 @@ static json_t *list_to_json(const struct ak_field *f, const void *value)
         json_t *array = json_array();
 
         for (uint32_t i = 0; array && i < schema_list_count(value, f); i++) {
-                json_t *item = f->kind == AK_FIELD_STRLIST ? json_string(schema_list_str(f, list, i))
-                                                           : u64_to_json(*schema_list_u64(list, i));
+                json_t *item = f->kind == AK_FIELD_U64LIST ? u64_to_json(*schema_list_u64(list, i))
+                                                           : json_string(schema_list_str(f, list, i));
 
                 if (json_array_append_new(array, item) < 0) {
                         json_decref(array);
@@ -63,6 +63,7 @@ static json_t *field_to_json(const struct ak_field *f, const void *value)
                 return enum_to_json(f, *(const int *)p);
         case AK_FIELD_STRLIST:
         case AK_FIELD_U64LIST:
+        case AK_FIELD_TEXTLIST:
                 return list_to_json(f, value);
         }
         return NULL;
@@ -120,7 +121,7 @@ static int item_from_json(const struct ak_record *r, const struct ak_field *f, c
 {
         uint64_t v;
 
-        if (f->kind == AK_FIELD_STRLIST) {
+        if (f->kind != AK_FIELD_U64LIST) {
                 if (!json_is_string(item))
                         return schema_fail(r, f, error, "item %u is not a string", i);
                 return schema_set_list_str(r, f, value, i, json_string_value(item), json_string_length(item),
@@ -139,6 +140,8 @@ static int list_from_json(const struct ak_record *r, const struct ak_field *f, c
         int rc = json_is_array(json) ? schema_check_count(r, f, count, error)
                                      : schema_fail(r, f, error, "is not a list");
 
+        if (rc == 0)
+                rc = schema_list_reserve(value, f, (uint32_t)count);
         for (size_t i = 0; i < count && rc == 0; i++)
                 rc = item_from_json(r, f, json_array_get(json, i), value, (uint32_t)i, error);
         if (rc == 0)
@@ -165,6 +168,7 @@ static int field_from_json(const struct ak_record *r, const struct ak_field *f, 
                 return schema_set_str(r, f, value, json_string_value(json), json_string_length(json), error);
         case AK_FIELD_STRLIST:
         case AK_FIELD_U64LIST:
+        case AK_FIELD_TEXTLIST:
                 return list_from_json(r, f, json, value, error);
         }
         return -EINVAL;

@@ -76,7 +76,7 @@ static int pack_list(msgpack_packer *pk, const struct ak_field *f, const void *v
         if (rc == 0)
                 msgpack_pack_array(pk, count);
         for (uint32_t i = 0; i < count && rc == 0; i++) {
-                if (f->kind == AK_FIELD_STRLIST)
+                if (f->kind != AK_FIELD_U64LIST)
                         rc = pack_text(pk, f, schema_list_str(f, list, i));
                 else
                         msgpack_pack_uint64(pk, *schema_list_u64(list, i));
@@ -102,6 +102,7 @@ static int pack_field(msgpack_packer *pk, const struct ak_field *f, const void *
                 return pack_enum(pk, f, *(const int *)p);
         case AK_FIELD_STRLIST:
         case AK_FIELD_U64LIST:
+        case AK_FIELD_TEXTLIST:
                 return pack_list(pk, f, value);
         }
         return -EINVAL;
@@ -188,7 +189,7 @@ static int set_item(struct decoder *d, const struct ak_field *f, uint32_t i)
 {
         const struct value *v = &d->items[i];
 
-        if (f->kind == AK_FIELD_STRLIST) {
+        if (f->kind != AK_FIELD_U64LIST) {
                 if (v->kind != V_STR)
                         return schema_fail(d->r, f, d->error, "item %u is not a string", i);
                 return schema_set_list_str(d->r, f, d->value, i, v->s, v->len, d->error);
@@ -201,10 +202,11 @@ static int set_item(struct decoder *d, const struct ak_field *f, uint32_t i)
 
 static int set_list(struct decoder *d, const struct ak_field *f, const struct value *v)
 {
-        int rc = f->kind == AK_FIELD_STRLIST || f->kind == AK_FIELD_U64LIST
-                     ? schema_check_count(d->r, f, v->len, d->error)
-                     : schema_fail(d->r, f, d->error, "is no list");
+        int rc = schema_is_list(f) ? schema_check_count(d->r, f, v->len, d->error)
+                                   : schema_fail(d->r, f, d->error, "is no list");
 
+        if (rc == 0)
+                rc = schema_list_reserve(d->value, f, v->len);
         for (uint32_t i = 0; i < v->len && rc == 0; i++)
                 rc = set_item(d, f, i);
         if (rc == 0)

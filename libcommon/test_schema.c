@@ -28,6 +28,10 @@ struct thing {
                 uint32_t count;
                 uint64_t items[4];
         } numbers;
+        struct {
+                uint32_t count;
+                char (*items)[6];
+        } lines;
 };
 
 #define AT(member) offsetof(struct thing, member)
@@ -54,9 +58,17 @@ static const struct ak_field fields[] = {
      .max_count = 3,
      .doc = "words"},
     {.name = "numbers", .kind = AK_FIELD_U64LIST, .offset = AT(numbers), .max_count = 4, .doc = "numbers"},
+    {.name = "lines",
+     .kind = AK_FIELD_TEXTLIST,
+     .offset = AT(lines),
+     .max_len = 5,
+     .max_count = 3,
+     .doc = "lines"},
 };
 static const struct ak_record record = {"thing", sizeof(struct thing), fields, AK_ARRAY_SIZE(fields),
                                         "A thing."};
+
+static char some_lines[2][6] = {"first", ""}; /* not on the heap: such a thing is not deinited */
 
 static struct thing full_thing(void)
 {
@@ -66,7 +78,8 @@ static struct thing full_thing(void)
                               .colour = BLUE,
                               .text = (char *)(uintptr_t) "some text",
                               .words = {2, {"one", "two"}},
-                              .numbers = {3, {0, 7, UINT64_MAX}}};
+                              .numbers = {3, {0, 7, UINT64_MAX}},
+                              .lines = {2, some_lines}};
 }
 
 /* --- round trips --------------------------------------------------------------------------- */
@@ -88,6 +101,8 @@ static void assert_round_trip(const struct thing *in)
         assert_int_equal(ak_record_copy(&record, &copy, &wire), 0);
         if (wire.text)
                 assert_ptr_not_equal(copy.text, wire.text);
+        if (wire.lines.items)
+                assert_ptr_not_equal(copy.lines.items, wire.lines.items);
         ak_record_deinit(&record, &wire);
         assert_true(ak_record_equal(&record, in, &copy));
         ak_record_deinit(&record, &copy);
@@ -104,7 +119,7 @@ static void round_trips(void **state AK_UNUSED)
         assert_round_trip(&zero);
         t.text = (char *)(uintptr_t) "";
         assert_round_trip(&t);
-        t.words.count = t.numbers.count = 0;
+        t.words.count = t.numbers.count = t.lines.count = 0;
         assert_round_trip(&t);
 }
 
@@ -147,6 +162,9 @@ static void equality_sees_every_field(void **state AK_UNUSED)
         DIFFERS(b.words.items[1][0] = 'x');
         DIFFERS(b.numbers.count = 2);
         DIFFERS(b.numbers.items[2] = 0);
+        DIFFERS(b.lines.count = 1);
+        char others[2][6] = {"first", "x"};
+        DIFFERS(b.lines.items = others);
 }
 
 static void past_its_limit_is_not_encoded(void **state AK_UNUSED)
@@ -168,6 +186,7 @@ static void past_its_limit_is_not_encoded(void **state AK_UNUSED)
         REFUSED(t.words.count = 4);
         REFUSED(memset(t.words.items[0], 'x', 5));
         REFUSED(t.numbers.count = 5);
+        REFUSED(t.lines.count = 4);
         REFUSED(t.text = (char *)(uintptr_t) "12345678901234567890123456789012345678901234567890"
                                              "123456789012345678901234567890123456789012345678901");
         assert_null(data);
@@ -323,6 +342,12 @@ static void wrong_shapes(void **state AK_UNUSED)
                               "abcde",
                  "thing.words: 5 bytes, at most 4"),
             BODY(HEAD("\x83") "\xa7numbers\x95\x01\x01\x01\x01\x01", "thing.numbers: 5 items"),
+            BODY(HEAD("\x83") "\xa5lines\x94\xa1x\xa1x\xa1x\xa1x", "thing.lines: 4 items, at most 3"),
+            BODY(HEAD("\x83") "\xa5lines\x92\xa1x\xa6"
+                              "123456",
+                 "thing.lines: 6 bytes, at most 5"),
+            BODY(HEAD("\x83") "\xa5lines\x92\xa1x\x01", "thing.lines: item 1 is not a string"),
+            BODY(HEAD("\x84") "\xa5lines\x91\xa1x\xa5lines\x91\xa1x", "thing.lines: appears twice"),
             /* text that is none */
             BODY("\x82\xa4name\xa2"
                  "a\0\xa6"
@@ -484,6 +509,27 @@ static void any_width_is_read(void **state AK_UNUSED)
         ak_record_deinit(&record, &t);
 }
 
+static void lists_on_the_heap(void **state AK_UNUSED)
+{
+        struct thing a = {0}, b = {0};
+
+        assert_int_equal(AK_TEXTLIST_ADD(&a.lines, "one"), 0);
+        assert_int_equal(AK_TEXTLIST_ADD(&a.lines, "longer than five"), 0);
+        assert_int_equal(a.lines.count, 2);
+        assert_string_equal(a.lines.items[0], "one");
+        assert_string_equal(a.lines.items[1], "longe"); /* cut */
+        assert_int_equal(AK_TEXTLIST_ADD(&b.lines, "before"), 0);
+        assert_int_equal(AK_TEXTLIST_COPY(&b.lines, &a.lines), 0);
+        assert_true(ak_record_equal(&record, &a, &b));
+        assert_ptr_not_equal(a.lines.items, b.lines.items);
+        ak_textlist_clear(&a.lines);
+        ak_textlist_clear(&a.lines);
+        assert_int_equal(a.lines.count, 0);
+        assert_int_equal(AK_TEXTLIST_COPY(&b.lines, &a.lines), 0); /* of an empty one */
+        assert_int_equal(b.lines.count, 0);
+        assert_null(b.lines.items);
+}
+
 /* What msgpack-c's own decoder makes of our bytes is what we meant. */
 static void libmsgpack_reads_what_we_write(void **state AK_UNUSED)
 {
@@ -632,6 +678,7 @@ int main(void)
             cmocka_unit_test(libmsgpack_reads_what_we_write),
             cmocka_unit_test(json_mistakes),
             cmocka_unit_test(json_large_numbers),
+            cmocka_unit_test(lists_on_the_heap),
             cmocka_unit_test(reference),
             cmocka_unit_test(utf8),
         };

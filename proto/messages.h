@@ -15,7 +15,7 @@
  *     U64      a = largest value
  *     BOOL
  *     ENUM     a = enum of AK_ENUMS
- *     STRLIST  a = longest item in bytes, b = most items
+ *     TEXTLIST a = longest item in bytes, b = most items (heap)
  *     U64LIST  b = most items
  */
 #pragma once
@@ -117,12 +117,12 @@
         F(U64, cpu_milli, 1024000, 0, OPTIONAL, "resources.limits.cpu in thousandths; rounded up to vCPUs")  \
         F(U64, memory_bytes, UINT64_C(1) << 50, 0, OPTIONAL, "resources.limits.memory")                      \
         F(U64, nic_slots, AK_MAX_NICS, 0, OPTIONAL, "hotplug slots to reserve")                              \
-        F(STRLIST, boot_ports, AK_LEN_UID, AK_MAX_NICS, OPTIONAL,                                            \
+        F(TEXTLIST, boot_ports, AK_LEN_UID, AK_MAX_NICS, OPTIONAL,                                           \
           "ports of the NICs that the VM starts with")                                                       \
         F(BOOL, started, 0, 0, OPTIONAL,                                                                     \
           "was seen up in this attempt: where there is no domain, the VM has ended, and is not started")     \
         F(TEXT, user_data, 65536, 0, OPTIONAL, "cloud-init user data")                                       \
-        F(STR, public_key, 8191, 0, OPTIONAL, "SSH public key")
+        F(TEXT, public_key, 8191, 0, OPTIONAL, "SSH public key")
 
 #define AK_VM_STATUS_FIELDS(F)                                                                               \
         F(STR, pod_uid, AK_LEN_UID, 0, REQUIRED, "UID of the VM pod")                                        \
@@ -146,7 +146,7 @@
         F(STR, pod_name, AK_LEN_NAME, 0, OPTIONAL, "name of the pod")                                        \
         F(ENUM, wanted, ak_nic_wanted, 0, REQUIRED, "whether the VM should have the NIC")                    \
         F(STR, mac, AK_LEN_MAC, 0, OPTIONAL, "MAC of the port, lower case")                                  \
-        F(STRLIST, addresses, AK_LEN_CIDR, AK_MAX_ADDRS, OPTIONAL,                                           \
+        F(TEXTLIST, addresses, AK_LEN_CIDR, AK_MAX_ADDRS, OPTIONAL,                                          \
           "addresses of the port with the subnet's prefix length")                                           \
         F(STR, vpc, AK_LEN_NAME, 0, OPTIONAL, "name of the VPC")                                             \
         F(STR, vpc_id, AK_LEN_UID, 0, OPTIONAL, "UID of the VPC")                                            \
@@ -154,7 +154,7 @@
         F(STR, subnet_id, AK_LEN_UID, 0, OPTIONAL, "UID of the subnet")                                      \
         F(STR, cidr, AK_LEN_CIDR, 0, OPTIONAL, "of the subnet")                                              \
         F(STR, gateway, AK_LEN_CIDR, 0, OPTIONAL, "address of the subnet's gateway")                         \
-        F(STRLIST, dns, AK_LEN_CIDR, AK_MAX_ADDRS, OPTIONAL, "resolvers handed out by DHCP")                 \
+        F(TEXTLIST, dns, AK_LEN_CIDR, AK_MAX_ADDRS, OPTIONAL, "resolvers handed out by DHCP")                \
         F(BOOL, dhcp, 0, 0, OPTIONAL, "serve DHCP on the subnet")                                            \
         F(U64, vni, 16777215, 0, OPTIONAL, "VXLAN network identifier of the subnet")                         \
         F(U64, mtu, 65535, 0, OPTIONAL, "MTU of the NIC; 0 = the fabric's")                                  \
@@ -167,7 +167,7 @@
         F(BOOL, source_nat, 0, 0, OPTIONAL,                                                                  \
           "the VPC's router lets its subnets out, behind the node's address")                                \
         F(BOOL, restricted, 0, 0, OPTIONAL, "the port has security groups: only what `rules` allow passes")  \
-        F(STRLIST, rules, AK_LEN_RULE, AK_MAX_RULES, OPTIONAL,                                               \
+        F(TEXTLIST, rules, AK_LEN_RULE, AK_MAX_RULES, OPTIONAL,                                              \
           "`in|out any|tcp|udp|icmp LOW-HIGH|- CIDR[,CIDR...]`: what may be begun towards or by the VM")     \
         F(U64, ingress_kbps, AK_MAX_KBPS, 0, OPTIONAL, "cap on traffic to the VM; 0 = none")                 \
         F(U64, egress_kbps, AK_MAX_KBPS, 0, OPTIONAL, "cap on traffic of the VM; 0 = none")

@@ -19,15 +19,15 @@
         }
 AK_ENUMS(ENUM_TABLE)
 
-#define REQUIRED           true
-#define OPTIONAL           false
-#define KIND_STR(a, b)     .kind = AK_FIELD_STR, .max_len = (a)
-#define KIND_TEXT(a, b)    .kind = AK_FIELD_TEXT, .max_len = (a)
-#define KIND_U64(a, b)     .kind = AK_FIELD_U64, .max_value = (a)
-#define KIND_BOOL(a, b)    .kind = AK_FIELD_BOOL
-#define KIND_ENUM(a, b)    .kind = AK_FIELD_ENUM, .names = a##_names
-#define KIND_STRLIST(a, b) .kind = AK_FIELD_STRLIST, .max_len = (a), .max_count = (b)
-#define KIND_U64LIST(a, b) .kind = AK_FIELD_U64LIST, .max_count = (b)
+#define REQUIRED            true
+#define OPTIONAL            false
+#define KIND_STR(a, b)      .kind = AK_FIELD_STR, .max_len = (a)
+#define KIND_TEXT(a, b)     .kind = AK_FIELD_TEXT, .max_len = (a)
+#define KIND_U64(a, b)      .kind = AK_FIELD_U64, .max_value = (a)
+#define KIND_BOOL(a, b)     .kind = AK_FIELD_BOOL
+#define KIND_ENUM(a, b)     .kind = AK_FIELD_ENUM, .names = a##_names
+#define KIND_TEXTLIST(a, b) .kind = AK_FIELD_TEXTLIST, .max_len = (a), .max_count = (b)
+#define KIND_U64LIST(a, b)  .kind = AK_FIELD_U64LIST, .max_count = (b)
 #define FIELD(knd, field, a, b, presence, text)                                                              \
         {.name = #field,                                                                                     \
          KIND_##knd(a, b),                                                                                   \
@@ -86,6 +86,25 @@ bool ak_message_may_publish(const char *publisher, const char *topic)
 }
 
 const char *const ak_bus_roles[] = {"watcher", "network", "hypervisor", AK_BUS_ROLE_LISTENER, NULL};
+
+#define MESSAGE_COPY(message)                                                                                \
+        int ak_##message##_copy(struct ak_##message *dst, const struct ak_##message *src)                    \
+        {                                                                                                    \
+                struct ak_##message copy;                                                                    \
+                int r = ak_record_copy(&message##_info()->record, &copy, src);                               \
+                                                                                                             \
+                if (r < 0)                                                                                   \
+                        return r;                                                                            \
+                ak_record_deinit(&message##_info()->record, dst);                                            \
+                *dst = copy;                                                                                 \
+                return 0;                                                                                    \
+        }                                                                                                    \
+        void ak_##message##_deinit(struct ak_##message *body)                                                \
+        {                                                                                                    \
+                ak_record_deinit(&message##_info()->record, body);                                           \
+        }
+MESSAGE_COPY(nic_diff)
+MESSAGE_COPY(vm_diff)
 
 static void *body_of(const struct ak_message *m)
 {

@@ -26,10 +26,10 @@ AK_ENUMS(AK_PROTO_ENUM)
 #define AK_PROTO_DECLARE_U64(name, a, b)  uint64_t name;
 #define AK_PROTO_DECLARE_BOOL(name, a, b) bool name;
 #define AK_PROTO_DECLARE_ENUM(name, a, b) enum a name;
-#define AK_PROTO_DECLARE_STRLIST(name, a, b)                                                                 \
+#define AK_PROTO_DECLARE_TEXTLIST(name, a, b)                                                                \
         struct {                                                                                             \
                 uint32_t count;                                                                              \
-                char items[b][(a) + 1];                                                                      \
+                char (*items)[(a) + 1]; /* AK_TEXTLIST_ADD() */                                              \
         } name;
 #define AK_PROTO_DECLARE_U64LIST(name, a, b)                                                                 \
         struct {                                                                                             \
@@ -43,6 +43,15 @@ AK_ENUMS(AK_PROTO_ENUM)
         };
 AK_MESSAGES(AK_PROTO_STRUCT)
 #undef AK_PROTO_STRUCT
+
+/*
+ * Those with a TEXT or TEXTLIST own memory: assigned, two would own the same. _copy takes the place of what
+ * is in `dst`: 0, or -ENOMEM and nothing has changed.
+ */
+int ak_vm_diff_copy(struct ak_vm_diff *dst, const struct ak_vm_diff *src);
+int ak_nic_diff_copy(struct ak_nic_diff *dst, const struct ak_nic_diff *src);
+void ak_vm_diff_deinit(struct ak_vm_diff *diff);
+void ak_nic_diff_deinit(struct ak_nic_diff *diff);
 
 /* enum ak_message_type { AK_MESSAGE_VM_DIFF … } in the order of AK_MESSAGES. */
 enum ak_message_type {
@@ -69,7 +78,7 @@ bool ak_message_may_publish(const char *publisher, const char *topic);
 extern const char *const ak_bus_roles[];
 
 /*
- * One message. Plain data but for vm_diff.user_data, so ak_message_deinit() must be called. One on the heap
+ * One message. Its texts and lists are on the heap, so ak_message_deinit() must be called. One on the heap
  * has room for the body of its type only: it is never assigned whole, ak_message_dup() copies it.
  */
 struct ak_message {

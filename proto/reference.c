@@ -116,9 +116,9 @@ static void write_page(FILE *out)
 /* ------------------------------------------------------------------ table */
 
 static const char *const kinds[] = {
-    [AK_FIELD_BOOL] = "bool",    [AK_FIELD_U64] = "u64",   [AK_FIELD_STR] = "string",
-    [AK_FIELD_TEXT] = "string",  [AK_FIELD_ENUM] = "enum", [AK_FIELD_STRLIST] = "strings",
-    [AK_FIELD_U64LIST] = "u64s",
+    [AK_FIELD_BOOL] = "bool",    [AK_FIELD_U64] = "u64",          [AK_FIELD_STR] = "string",
+    [AK_FIELD_TEXT] = "string",  [AK_FIELD_ENUM] = "enum",        [AK_FIELD_STRLIST] = "strings",
+    [AK_FIELD_U64LIST] = "u64s", [AK_FIELD_TEXTLIST] = "strings",
 };
 
 static json_t *names_of(const struct ak_field *f)

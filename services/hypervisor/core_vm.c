@@ -157,7 +157,7 @@ static struct hv_domain_spec *spec_new(const struct ak_vm_diff *wish)
 
         if (!spec)
                 return NULL;
-        HV_COPY(spec->head.public_key, wish->public_key);
+        HV_COPY(spec->head.public_key, wish->public_key ? wish->public_key : "");
         if (wish->user_data && !(spec->head.user_data = strdup(wish->user_data)))
                 return hv_domain_spec_free(spec);
         return spec;

@@ -526,6 +526,7 @@ static void say_vm(struct world *w, size_t v)
         struct ak_message *m = ak_message_new(ak_message_vm_diff);
         struct hv_event e = {.type = HV_EVENT_MESSAGE, .message = m};
         struct vm *vm = &w->vms[v];
+        char port[AK_LEN_UID + 1];
 
         pod_name(v, m->vm_diff.pod_uid);
         m->vm_diff.wanted = vm->wanted;
@@ -534,8 +535,8 @@ static void say_vm(struct world *w, size_t v)
         m->vm_diff.nic_slots = 4;
         m->vm_diff.grace_ms = 100;
         (void)snprintf(m->vm_diff.image, sizeof(m->vm_diff.image), "image");
-        m->vm_diff.boot_ports.count = 1;
-        port_name(v, 0, m->vm_diff.boot_ports.items[0]);
+        port_name(v, 0, port);
+        assert_int_equal(AK_TEXTLIST_ADD(&m->vm_diff.boot_ports, port), 0);
         vm->wish_known = true;
         give(w, &e);
         ak_message_free(m);

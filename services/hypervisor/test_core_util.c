@@ -75,10 +75,8 @@ static void vm_diff(struct rig *rig, enum ak_vm_wanted wanted, uint64_t generati
         d->attempt = attempt;
         d->nic_slots = 8;
         d->started = started;
-        if (boot_port) {
-                d->boot_ports.count = 1;
-                (void)snprintf(d->boot_ports.items[0], sizeof(d->boot_ports.items[0]), "%s", boot_port);
-        }
+        if (boot_port)
+                assert_int_equal(AK_TEXTLIST_ADD(&d->boot_ports, boot_port), 0);
         give(rig, m);
 }
 

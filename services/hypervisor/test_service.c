@@ -110,10 +110,8 @@ static struct ak_message *vm_diff(const char *pod, enum ak_vm_wanted wanted, con
         d->cpu_milli = 500;
         d->nic_slots = 16;
         d->grace_ms = 3000;
-        if (boot_port) {
-                d->boot_ports.count = 1;
-                (void)snprintf(d->boot_ports.items[0], sizeof(d->boot_ports.items[0]), "%s", boot_port);
-        }
+        if (boot_port)
+                assert_int_equal(AK_TEXTLIST_ADD(&d->boot_ports, boot_port), 0);
         return m;
 }
 

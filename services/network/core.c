@@ -74,10 +74,16 @@ static int insert(struct net_core *core, const char *port_id, const char *pod_ui
         return 0;
 }
 
+static void free_port(struct net_port *p)
+{
+        ak_nic_diff_deinit(&p->diff);
+        free(p);
+}
+
 static void remove_at(struct net_core *core, size_t i)
 {
         (void)ak_deadline_set(&core->forget, &core->ports[i]->forget, 0);
-        free(core->ports[i]);
+        free_port(core->ports[i]);
         core->count--;
         memmove(&core->ports[i], &core->ports[i + 1], (core->count - i) * sizeof(*core->ports));
 }
@@ -94,22 +100,26 @@ static bool stale(const struct net_port *p, const struct ak_nic_diff *d)
         return order < 0 || (p->wish == NET_UNWANTED && d->wanted == AK_NIC_WANTED_PRESENT);
 }
 
-static void accept_wish(struct net_port *p, const struct ak_nic_diff *d)
+static int accept_wish(struct net_port *p, const struct ak_nic_diff *d)
 {
         enum net_wish before = p->wish;
         uint64_t generation = p->diff.generation;
+        struct net_key before_key = net_port_key_of_wish(p);
+        int r = ak_nic_diff_copy(&p->diff, d);
 
+        if (r < 0)
+                return r;
         /* What was said while it was wanted is no answer to this, even where a new watcher used a key twice.
          */
-        if (before == NET_WANTED && net_key_compare(p->nic_gone_key, net_port_key_of_wish(p)) <= 0)
+        if (before == NET_WANTED && net_key_compare(p->nic_gone_key, before_key) <= 0)
                 p->nic_gone = false;
         p->wish = d->wanted == AK_NIC_WANTED_ABSENT ? NET_UNWANTED : NET_WANTED;
-        p->diff = *d;
         if (p->wish == NET_WANTED)
-                return;
+                return 0;
         /* Another attempt to release needs no new evidence; another generation does. */
         if (before != NET_UNWANTED || d->generation != generation)
                 p->absent_since = net_port_key_of_wish(p);
+        return 0;
 }
 
 /* One answer, not kept: a table that is full must not be made to hold more. */
@@ -152,9 +162,8 @@ static int on_nic_diff(struct net_core *core, const struct ak_nic_diff *d, uint6
                 if (r < 0)
                         return r;
         }
-        if (!stale(p, d))
-                accept_wish(p, d);
-        return net_port_settle(core, p, true, now_us, out);
+        int r = stale(p, d) ? 0 : accept_wish(p, d);
+        return r < 0 ? r : net_port_settle(core, p, true, now_us, out);
 }
 
 /* ------------------------------------------------------------------ evidence */
@@ -546,7 +555,7 @@ struct net_core *net_core_free(struct net_core *core)
         if (!core)
                 return NULL;
         for (size_t i = 0; i < core->count; i++)
-                free(core->ports[i]);
+                free_port(core->ports[i]);
         free(core->ports);
         ak_deadlines_deinit(&core->forget);
         free(core);

@@ -274,7 +274,8 @@ SPOIL(bare_address, snprintf(d->addresses.items[0], AK_LEN_CIDR, "10.0.1.5"))
 SPOIL(broadcast_address, snprintf(d->addresses.items[0], AK_LEN_CIDR, "10.0.1.255/24"))
 SPOIL(hostile_subnet, snprintf(d->subnet_id, sizeof(d->subnet_id), "../../etc"))
 SPOIL(no_vpc, d->vpc_id[0] = '\0')
-SPOIL(bad_dns, (d->dns.count = 1, snprintf(d->dns.items[0], AK_LEN_CIDR, "1.2.3.4\nuser=root")))
+static char hostile_dns[AK_LEN_CIDR + 1] = "1.2.3.4\nuser=root";
+SPOIL(bad_dns, (d->dns.count = 1, d->dns.items = &hostile_dns))
 SPOIL(huge_mtu, d->mtu = 65535)
 SPOIL(tiny_mtu, d->mtu = 60)
 

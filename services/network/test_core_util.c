@@ -126,6 +126,7 @@ struct ak_message bench_wish(unsigned int n, unsigned int pod, bool present, uin
         struct ak_message m = {.type = ak_message_nic_diff};
         struct ak_nic_diff *d = &m.nic_diff;
         struct net_port_spec s = test_spec(1, 1, n);
+        static char addresses[256][AK_LEN_CIDR + 1];
 
         test_uuid(s.key.pod_uid, 0xb0, pod);
         COPY(d->port_id, s.key.port_id);
@@ -142,6 +143,7 @@ struct ak_message bench_wish(unsigned int n, unsigned int pod, bool present, uin
         COPY(d->cidr, "10.0.1.0/24");
         COPY(d->gateway, "10.0.1.1");
         d->addresses.count = 1;
+        d->addresses.items = &addresses[n % 256];
         ak_cidr_format(&s.addresses[0], d->addresses.items[0]);
         d->dhcp = true;
         d->slot = n;

@@ -81,8 +81,8 @@ static struct ak_message *sample(enum ak_message_type type)
         (void)snprintf(d->subnet, sizeof(d->subnet), "vpcdemo-default");
         (void)snprintf(d->cidr, sizeof(d->cidr), "10.0.0.0/24");
         (void)snprintf(d->gateway, sizeof(d->gateway), "10.0.0.1");
-        (void)snprintf(d->addresses.items[0], sizeof(d->addresses.items[0]), "10.0.0.5/24");
-        d->addresses.count = 1;
+        if (AK_TEXTLIST_ADD(&d->addresses, "10.0.0.5/24") < 0)
+                die("out of memory");
         d->wanted = AK_NIC_WANTED_PRESENT;
         d->mtu = 1450;
         d->vni = 4097;

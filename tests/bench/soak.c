@@ -113,6 +113,7 @@ static void fill_key(char *uid, size_t uid_size, char *port, size_t port_size, u
 /* Another state of one pod's NIC; one time in a hundred the pod goes, and another takes its place. */
 static int step(struct soak *s)
 {
+        char addresses[AK_MAX_ADDRS][AK_LEN_CIDR + 1];
         size_t place = next_random(s) % PODS;
         struct ak_message m = {.type = ak_message_nic_diff};
         struct ak_nic_diff *d = &m.nic_diff;
@@ -125,6 +126,7 @@ static int step(struct soak *s)
         (void)snprintf(d->pod_name, sizeof(d->pod_name), "pod-%" PRIu64, s->serial[place]);
         (void)snprintf(d->vpc, sizeof(d->vpc), "a-vpc-of-the-soak");
         d->addresses.count = (uint32_t)(next_random(s) % AK_MAX_ADDRS);
+        d->addresses.items = addresses;
         for (uint32_t i = 0; i < d->addresses.count; i++)
                 (void)snprintf(d->addresses.items[i], sizeof(d->addresses.items[i]), "10.0.%u.%u/24", i,
                                (unsigned)(next_random(s) % 256));

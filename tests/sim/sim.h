@@ -56,7 +56,7 @@ enum sim_invariant {
 
 /* Chance has streams of its own for each sort of decision, so that leaving one out disturbs the rest little.
  */
-enum sim_stream { SIM_TIMING, SIM_WEATHER, SIM_USER, SIM_CRASHES, SIM_HOST, SIM_STREAMS };
+enum sim_stream { SIM_TIMING, SIM_WEATHER, SIM_USER, SIM_CRASHES, SIM_HOST, SIM_TOGETHER, SIM_STREAMS };
 
 struct sim;
 struct sim_task;

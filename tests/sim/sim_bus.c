@@ -43,6 +43,25 @@ static void note_epoch(struct sim *sim, enum sim_service from, enum sim_service 
         }
 }
 
+static void taken(struct sim *sim, struct sim_task *task AK_UNUSED)
+{
+        sim_step_watcher(sim, &(struct watcher_event){.type = WATCHER_EVENT_TICK});
+}
+
+/* As if more had been waiting: what has come is looked at a little later, with what comes until then. */
+static bool more_comes(struct sim *sim)
+{
+        enum sim_stream before = sim->stream;
+        bool more;
+
+        sim->stream = SIM_TOGETHER;
+        more = sim_chance(sim, 50);
+        if (more)
+                sim_at(sim, sim_draw(sim, 2 * SIM_MS), SIM_WATCHER, taken);
+        sim->stream = before;
+        return more;
+}
+
 static void deliver(struct sim *sim, struct sim_task *task)
 {
         enum sim_service from = (enum sim_service)task->kind;
@@ -54,6 +73,7 @@ static void deliver(struct sim *sim, struct sim_task *task)
                 struct watcher_event e = {
                     .type = WATCHER_EVENT_MESSAGE, .message = task->message, .epoch = task->number};
                 (void)snprintf(e.peer, sizeof(e.peer), "%s", sim_service_name(from));
+                e.more = more_comes(sim);
                 sim_step_watcher(sim, &e);
         } else if (task->to == SIM_NETWORK) {
                 struct net_event e = {.type = NET_EVENT_MESSAGE};

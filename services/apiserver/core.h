@@ -144,6 +144,12 @@ AK_DEFINE_CLEANUP(struct api_selector *, api_selector_free)
 bool api_selector_matches(const struct api_selector *s, const json_t *object);
 bool api_selector_matches_image(const struct api_selector *s, const struct api_image *image);
 
+/* What some kinds' objects, and watches of them, are found by: the values that a selector allows of one of
+ * these fields, as the keys of an object (borrowed), and which field that is; NULL = it names none. */
+const json_t *api_selector_keys(const struct api_selector *s, int *field);
+/* The image's value of that field, "" where it has none; NULL = the kind has no such field. */
+const char *api_image_key(const struct api_kind *kind, const struct api_image *image, int field);
+
 /* Whether a port of the VPC is on the node, and whether all VPCs are that these fields of ports select. */
 bool api_core_vpc_on_node(const struct api_core *core, const char *vpc, const char *node);
 bool api_core_vpcs_on_node(const struct api_core *core, const char *fields, const char *node);

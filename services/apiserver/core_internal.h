@@ -143,6 +143,8 @@ const char *api_selector_value(const struct api_selector *s, const char *path);
 /* All values that it allows there, as the keys of an object; borrowed. NULL where it allows any. */
 const json_t *api_selector_values(const struct api_selector *s, const char *path);
 
+const struct api_kind *api_selector_kind(const struct api_selector *s);
+
 /* ---- objects by the value of a field (fields.c) ---- */
 
 /* The object of the table comes, or goes. The key is the table's own. -ENOMEM. */

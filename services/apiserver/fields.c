@@ -116,16 +116,29 @@ bool api_fields_same(const struct api_kind *kind, const struct api_image *a, con
 
 /* ---- questions ---- */
 
-static const json_t *values_of(const struct api_kind *kind, const struct api_selector *s, const char **field)
+const json_t *api_selector_keys(const struct api_selector *s, int *field)
 {
-        for (const char *const *f = fields_of(kind); *f; f++) {
-                const json_t *values = api_selector_values(s, *f);
+        const char *const *fields = fields_of(api_selector_kind(s));
 
-                *field = *f;
-                if (values && !json_object_get(values, "")) /* objects without the field are in no bucket */
+        for (int i = 0; fields[i]; i++) {
+                const json_t *values = api_selector_values(s, fields[i]);
+
+                *field = i;
+                if (values)
                         return values;
         }
         return NULL;
+}
+
+const char *api_image_key(const struct api_kind *kind, const struct api_image *image, int field)
+{
+        const char *const *fields = fields_of(kind);
+
+        for (int i = 0; i <= field; i++) {
+                if (!fields[i])
+                        return NULL;
+        }
+        return api_image_field(kind, image, fields[field]);
 }
 
 static int by_text(const void *a, const void *b)
@@ -139,13 +152,15 @@ bool api_fields_find(const struct api_core *core, const struct api_kind *kind, c
                      const char ***keys, size_t *count)
 {
         const char *field, *value, **found = NULL;
-        const json_t *values = values_of(kind, s, &field);
+        int which = 0;
+        const json_t *values = api_selector_keys(s, &which);
         char name[API_KEY_SIZE];
         size_t n = 0, all = 0;
         json_t *unused;
 
-        if (!values)
+        if (!values || json_object_get(values, "")) /* objects without the field are in no bucket */
                 return false;
+        field = fields_of(kind)[which];
         json_object_foreach((json_t *)values, value, unused)
         {
                 const struct bucket *b = lookup(core, kind, field, value, name);

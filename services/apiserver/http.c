@@ -26,10 +26,11 @@
 #include "services/apiserver/http_internal.h"
 #include "services/apiserver/metrics.h"
 
-#define CONNECTION_MEMORY (64 * 1024) /* request line and headers */
-#define STREAM_BLOCK      (32 * 1024)
-#define MAX_BODIES        ((size_t)256 << 20) /* all bodies being collected */
-#define TLS_PRIORITY      "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+#define CONNECTION_MEMORY                                                                                    \
+        (24 * 1024)       /* request line and headers; of every connection, as long as it is there */
+#define STREAM_BLOCK 1024 /* libmicrohttpd puts chunks elsewhere */
+#define MAX_BODIES   ((size_t)256 << 20) /* all bodies being collected */
+#define TLS_PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 /* ---- suspended requests ---- */
 

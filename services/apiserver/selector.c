@@ -31,8 +31,8 @@ struct requirement {
 
 struct api_selector {
         const struct api_kind *kind;
-        struct requirement items[REQUIREMENTS_MAX];
         size_t count;
+        struct requirement items[];
 };
 
 struct cursor {
@@ -218,10 +218,19 @@ static int parse(struct api_selector *s, const struct api_kind *kind, struct cur
         return 0;
 }
 
+/* Thousands of watches have one each. */
+static struct api_selector *shrink(struct api_selector *s)
+{
+        struct api_selector *less = realloc(s, sizeof(*s) + s->count * sizeof(s->items[0]));
+
+        return less ? less : s;
+}
+
 int api_selector_new(struct api_selector **out, const struct api_kind *kind, const char *labels,
                      const char *fields, char error[256])
 {
-        AK_CLEANUP(api_selector_freep) struct api_selector *s = calloc(1, sizeof(*s));
+        AK_CLEANUP(api_selector_freep)
+        struct api_selector *s = calloc(1, sizeof(*s) + REQUIREMENTS_MAX * sizeof(s->items[0]));
         struct cursor l = {.at = labels ? labels : "", .error = error};
         struct cursor f = {.at = fields ? fields : "", .fields = true, .error = error};
         int r;
@@ -242,7 +251,7 @@ int api_selector_new(struct api_selector **out, const struct api_kind *kind, con
                 if (json_object_size(s->items[i].values) == 1)
                         s->items[i].only = json_object_iter_key(json_object_iter(s->items[i].values));
         }
-        *out = AK_STEAL(s);
+        *out = shrink(AK_STEAL(s));
         return 0;
 }
 
@@ -372,6 +381,11 @@ const char *api_selector_value(const struct api_selector *s, const char *path)
                         return r->only;
         }
         return NULL;
+}
+
+const struct api_kind *api_selector_kind(const struct api_selector *s)
+{
+        return s->kind;
 }
 
 const json_t *api_selector_values(const struct api_selector *s, const char *path)

@@ -19,7 +19,7 @@ alkaid_library(api_pki SOURCES pki.c pki_file.c DEPS ak_common alkaid_dep::gnutl
 pkg_check_modules(ALKAID_apizlib REQUIRED IMPORTED_TARGET zlib)
 alkaid_library(api_shell
   SOURCES attach.c access.c audit.c auth.c auth_files.c commit.c console.c docs.c event.c gzip.c handle.c handle_join.c handle_objects.c handle_review.c http.c http_access.c http_deadline.c http_stream.c options.c podlog.c
-          protobuf.c rest.c rest_body.c server.c store_sqlite.c tls.c watch.c websocket.c
+          protobuf.c rest.c rest_body.c server.c store_sqlite.c tls.c watch.c watch_index.c websocket.c
   DEPS api_pki api_reviews api_kube_pb ak_common alkaid_dep::jansson alkaid_dep::gnutls alkaid_dep::sqlite3 alkaid_dep::microhttpd
        alkaid_dep::czmq alkaid_dep::systemd alkaid_dep::wslay PkgConfig::ALKAID_apizlib)
 

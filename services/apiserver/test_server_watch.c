@@ -421,6 +421,115 @@ static void test_new_on_a_full_ring(void **state)
         (void)api_hub_free(hub);
 }
 
+/* A pod of the node, at this version; was: the node before, NULL = it is new. */
+static void change_on(struct api_hub *hub, uint64_t version, const char *node, const char *was)
+{
+        struct api_change change = {
+            .type = was ? API_MODIFIED : API_ADDED, .kind = api_kinds[0], .resource_version = version};
+        struct api_event *event;
+
+        change.object = json_pack("{s:{s:s, s:s}, s:{s:s}}", "metadata", "name", "x", "namespace", "default",
+                                  "spec", "nodeName", node);
+        change.image = api_image_new(change.object, version, NULL, 0);
+        if (was) {
+                change.old = json_pack("{s:{s:s, s:s}, s:{s:s}}", "metadata", "name", "x", "namespace",
+                                       "default", "spec", "nodeName", was);
+                change.old_image = api_image_new(change.old, version - 1, NULL, 0);
+        }
+        event = api_event_new(&change);
+        assert_non_null(event);
+        api_hub_stage(hub, event);
+        api_hub_publish(hub, 1);
+        (void)api_event_unref(event);
+        (void)api_image_unref(change.image);
+        (void)api_image_unref(change.old_image);
+        json_decref(change.object);
+        json_decref(change.old);
+}
+
+static void count_wake(void *arg)
+{
+        ++*(int *)arg;
+}
+
+static void assert_reads(struct api_watcher *w, const char *expected)
+{
+        char text[4096];
+        ssize_t n = api_watcher_read(w, text, sizeof(text) - 1, 1, 1);
+
+        assert_true(n > 0);
+        text[n] = '\0';
+        assert_non_null(strstr(text, expected));
+        assert_int_equal(api_watcher_read(w, text, sizeof(text), 1, 1), 0);
+}
+
+/* A watcher is woken for what is, or was, on its node; what it is not asked about does not leave it behind.
+ */
+static void test_woken_for_its_own(void **state)
+{
+        const struct api_hub_config config = {.history = 4};
+        int woken = 0, all_woken = 0;
+        struct api_watch_options o = {
+            .kind = api_kinds[0], .fields = "spec.nodeName=mine", .wake = count_wake, .arg = &woken};
+        struct api_watch_options all = {.kind = api_kinds[0], .wake = count_wake, .arg = &all_woken};
+        struct api_watcher *w = NULL, *other = NULL;
+        struct api_hub *hub = NULL;
+        char text[4096], error[256];
+        uint64_t version = 1;
+
+        (void)state;
+        assert_int_equal(api_hub_new(&hub, &config), 0);
+        assert_int_equal(api_watcher_new(&w, hub, &o, 1, error), 0);
+        assert_int_equal(api_watcher_new(&other, hub, &all, 1, error), 0);
+        assert_int_equal(api_watcher_read(w, text, sizeof(text), 1, 1), 0);
+        assert_int_equal(api_watcher_read(other, text, sizeof(text), 1, 1), 0);
+        for (; version <= 20; version++) /* five times the ring */
+                change_on(hub, version, "other", NULL);
+        assert_int_equal(woken, 0);
+        assert_int_equal(all_woken, 1); /* once, until it reads */
+        change_on(hub, version++, "mine", "other");
+        assert_int_equal(woken, 1);
+        assert_reads(w, "ADDED");
+        change_on(hub, version++, "mine", "mine");
+        assert_int_equal(woken, 2);
+        assert_reads(w, "MODIFIED");
+        change_on(hub, version++, "other", "mine");
+        assert_int_equal(woken, 3);
+        assert_reads(w, "DELETED");
+        change_on(hub, version++, "other", "other");
+        assert_int_equal(woken, 3);
+        (void)api_watcher_free(w);
+        change_on(hub, version++, "mine", NULL);
+        assert_int_equal(woken, 3);
+        (void)api_watcher_free(other);
+        (void)api_hub_free(hub);
+}
+
+/* More at once than the ring holds: a watcher of another node cannot be told whether it missed something. */
+static void test_more_at_once_than_the_ring(void **state)
+{
+        const struct api_hub_config config = {.history = 4};
+        struct api_watch_options o = {.kind = api_kinds[0], .fields = "spec.nodeName=mine", .wake = no_wake};
+        struct api_watcher *w = NULL;
+        struct api_hub *hub = NULL;
+        char text[4096], error[256];
+        ssize_t n;
+
+        (void)state;
+        assert_int_equal(api_hub_new(&hub, &config), 0);
+        assert_int_equal(api_watcher_new(&w, hub, &o, 1, error), 0);
+        assert_int_equal(api_watcher_read(w, text, sizeof(text), 1, 1), 0);
+        for (uint64_t version = 1; version <= 6; version++)
+                stage(hub, version);
+        api_hub_publish(hub, 6);
+        n = api_watcher_read(w, text, sizeof(text) - 1, 1, 1);
+        assert_true(n > 0);
+        text[n] = '\0';
+        assert_non_null(strstr(text, "Expired"));
+        (void)api_watcher_free(w);
+        (void)api_hub_free(hub);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -437,6 +546,8 @@ int main(void)
             cmocka_unit_test(test_new_on_a_full_ring),
             cmocka_unit_test(test_bounded_by_bytes),
             cmocka_unit_test(test_staged_is_not_seen),
+            cmocka_unit_test(test_woken_for_its_own),
+            cmocka_unit_test(test_more_at_once_than_the_ring),
         };
 
         (void)curl_global_init(CURL_GLOBAL_ALL);

@@ -291,6 +291,7 @@ int api_core_handle(struct api_core *core, const struct api_request *q, struct a
 
 struct api_selector {
         char label[128], value[128], field[128], field_value[128];
+        json_t *keys;
 };
 
 int api_selector_new(struct api_selector **out, const struct api_kind *kind, const char *labels,
@@ -307,14 +308,38 @@ int api_selector_new(struct api_selector **out, const struct api_kind *kind, con
                 free(s);
                 return -EINVAL;
         }
+        if (strcmp(s->field, "spec.nodeName") == 0)
+                s->keys = json_pack("{s:b}", s->field_value, true);
         *out = s;
         return 0;
 }
 
 struct api_selector *api_selector_free(struct api_selector *s)
 {
+        if (s)
+                json_decref(s->keys);
         free(s);
         return NULL;
+}
+
+const json_t *api_selector_keys(const struct api_selector *s, int *field)
+{
+        *field = 0;
+        return s->keys;
+}
+
+const char *api_image_key(const struct api_kind *kind, const struct api_image *image, int field)
+{
+        static char text[2][64]; /* asked of an object and of the one before */
+        static int turn;
+        json_t *object = api_image_object(image);
+        const char *value = json_string_value(json_object_get(json_object_get(object, "spec"), "nodeName"));
+
+        (void)kind;
+        turn = !turn;
+        (void)snprintf(text[turn], sizeof(text[turn]), "%s", value ? value : "");
+        json_decref(object);
+        return field == 0 ? text[turn] : NULL;
 }
 
 bool api_selector_matches(const struct api_selector *s, const json_t *object)

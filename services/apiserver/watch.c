@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "services/apiserver/watch_index.h"
+
 #define DEFAULT_HISTORY       8192
 #define DEFAULT_HISTORY_BYTES ((size_t)64 << 20)
 #define DEFAULT_BOOKMARK_US   (UINT64_C(30) * 1000 * 1000)
@@ -44,6 +46,8 @@ struct api_hub {
         uint64_t bookmark_us;
         uint64_t oldest; /* resourceVersion just before the first event held */
         uint64_t newest;
+        uint64_t durable_version; /* the newest that watchers see */
+        struct api_watch_index *index;
         uint64_t due_us; /* no watcher's time is before; UINT64_MAX = none has one */
         struct api_watcher *watchers;
         size_t watcher_count;
@@ -58,10 +62,11 @@ int api_hub_new(struct api_hub **out, const struct api_hub_config *config)
         hub->size = config->history ? config->history : DEFAULT_HISTORY;
         hub->max_bytes = config->history_bytes ? config->history_bytes : DEFAULT_HISTORY_BYTES;
         hub->bookmark_us = config->bookmark_us ? config->bookmark_us : DEFAULT_BOOKMARK_US;
-        hub->oldest = hub->newest = config->resource_version;
+        hub->oldest = hub->newest = hub->durable_version = config->resource_version;
         hub->due_us = UINT64_MAX;
         hub->ring = calloc(hub->size, sizeof(struct api_event *));
-        if (!hub->ring) {
+        if (!hub->ring || api_watch_index_new(&hub->index) < 0) {
+                free(hub->ring);
                 free(hub);
                 return -ENOMEM;
         }
@@ -90,15 +95,25 @@ struct api_hub *api_hub_free(struct api_hub *hub)
                 return NULL;
         while (hub->first_seq < hub->next_seq)
                 drop_first(hub);
+        api_watch_index_free(hub->index);
         free(hub->ring);
         free(hub);
         return NULL;
 }
 
+/* One that waits has not been asked about changes that cannot concern it; by now it has seen them all. */
+static void catch_up(struct api_watcher *w)
+{
+        w->seq = w->hub->durable_seq;
+        if (w->hub->durable_version > w->last_version)
+                w->last_version = w->hub->durable_version;
+        w->waiting = false;
+}
+
 static void wake(struct api_watcher *w)
 {
         if (w->waiting) {
-                w->waiting = false;
+                catch_up(w);
                 w->wake(w->arg);
         }
 }
@@ -155,16 +170,50 @@ static bool advance(struct api_watcher *w, enum api_change_type *type)
         return false;
 }
 
-void api_hub_publish(struct api_hub *hub, size_t count)
+struct news {
+        const struct api_event *event;
+        uint64_t seq, before; /* place, and the version before it */
+};
+
+static void tell(void *arg, void *watcher)
 {
-        struct api_watcher *next;
+        const struct news *news = arg;
+        struct api_watcher *w = watcher;
         enum api_change_type type;
 
-        hub->durable_seq += count;
+        if (!w->waiting || !event_type_for(w, news->event, &type))
+                return;
+        w->waiting = false;
+        w->seq = news->seq;
+        if (news->before > w->last_version)
+                w->last_version = news->before;
+        w->wake(w->arg);
+}
+
+/* A change has left the ring before it was durable: nobody can be told what it was. */
+static void expire_all(struct api_hub *hub)
+{
+        struct api_watcher *next;
+
         for (struct api_watcher *w = hub->watchers; w; w = next) {
                 next = w->next;
-                if (w->waiting && advance(w, &type))
-                        wake(w);
+                w->expired |= w->waiting;
+                wake(w);
+        }
+}
+
+void api_hub_publish(struct api_hub *hub, size_t count)
+{
+        for (; count > 0; count--) {
+                struct news news = {.seq = hub->durable_seq++, .before = hub->durable_version};
+
+                if (news.seq < hub->first_seq) {
+                        expire_all(hub);
+                        continue;
+                }
+                news.event = *place(hub, news.seq);
+                hub->durable_version = news.event->resource_version;
+                api_watch_index_each(hub->index, news.event, tell, &news);
         }
 }
 
@@ -286,6 +335,13 @@ int api_watcher_new(struct api_watcher **out, struct api_hub *hub, const struct 
                 free(w);
                 return rc;
         }
+        rc = api_watch_index_add(hub->index, w->kind, w->selector, w);
+        if (rc < 0) {
+                (void)api_selector_free(w->selector);
+                free(w->name_space);
+                free(w);
+                return rc;
+        }
         w->initial = options->initial;
         w->initial_count = options->initial_count;
         note_due(hub, due_of(w));
@@ -325,6 +381,7 @@ struct api_watcher *api_watcher_free(struct api_watcher *w)
         if (w->next)
                 w->next->prev = w->prev;
         w->hub->watcher_count--;
+        api_watch_index_remove(w->hub->index, w->kind, w->selector, w);
         finish_line(w);
         drop_initial(w);
         (void)api_selector_free(w->selector);
@@ -478,6 +535,8 @@ ssize_t api_watcher_read(struct api_watcher *w, char *buf, size_t max, uint64_t 
 {
         size_t done = 0;
 
+        if (w->waiting)
+                catch_up(w);
         while (done < max && (w->sending || next_line(w, now_us, real_us)))
                 done += copy_line(w, buf + done, max - done);
         if (done > 0)

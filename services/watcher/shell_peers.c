@@ -12,7 +12,7 @@
 #define GATHER_MS  10 /* a burst of changes is said once */
 
 #define VPCS_EACH  32 /* of one informer */
-#define NODES_EACH 60 /* names of 253 characters fit into a selector */
+#define NODES_EACH 50 /* names of 253 characters fit into a request */
 
 /*
  * Which VPCs this node has follows from its own ports, which the watcher follows anyway; followed here are

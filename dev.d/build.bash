@@ -10,11 +10,8 @@ build_preset() {
   local preset=$1
   shift
   configure_preset "$preset"
-  if (($#)); then
-    as_user cmake --build "$ROOT/build/$preset" --target "$@"
-  else
-    as_user cmake --build "$ROOT/build/$preset"
-  fi
+  # shellcheck disable=SC2086 # words
+  as_user ${LOW-} cmake --build "$ROOT/build/$preset" ${1+--target "$@"}
 }
 
 configure_preset() {
@@ -25,7 +22,7 @@ configure_preset() {
 # build_step PRESET [TARGET...]. ALKAID_DEV_BUILD=no: what was built last is taken as it is (the suites build
 # once, not before each start of a stack).
 build_step() {
-  [[ ${ALKAID_DEV_BUILD:-yes} != no ]] || return 0
+  [[ ${ALKAID_DEV_BUILD:-yes} != no && ${BUILT:-} != "$1" ]] || return 0
   own_build_directory
   (cd "$ROOT" && step "Building ($1)" build_preset "$@")
 }

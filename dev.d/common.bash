@@ -10,7 +10,7 @@ die() {
 say() { printf '%s\n' "$*"; }
 
 options_default() {
-  export ROOT STATE NAME PORT LIBVIRT INSTALL VERBOSE PRESET APT_UPDATED IMAGE_MIRRORS # see isolated()
+  export ROOT STATE NAME PORT LIBVIRT INSTALL VERBOSE PRESET APT_UPDATED IMAGE_MIRRORS BUILT LOW # see isolated()
   STATE=${ALKAID_DEV_STATE:-/var/lib/alkaid-dev}
   NAME=${ALKAID_DEV_NAME:-}
   PORT=${ALKAID_DEV_PORT:-}
@@ -20,6 +20,8 @@ options_default() {
   PRESET=${ALKAID_DEV_PRESET:-release}
   APT_UPDATED=no
   IMAGE_MIRRORS= # HOST=BASE, separated by blanks
+  BUILT= # the preset that need not be built again
+  LOW= # words before what only computes, where something else runs beside it
 }
 
 options_set() {
@@ -94,8 +96,6 @@ wait_for() {
 # isolated FUNCTION ARGUMENTS...: in a shell of its own. Needed because bash ignores `set -e` in all that is
 # called from a condition, so a caller that wants to know whether a function failed would make it carry on.
 isolated() { isolated_as '' "$@"; }
-
-as_user_function() { isolated_as as_user "$@"; }
 
 isolated_as() {
   local as=$1

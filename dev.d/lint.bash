@@ -24,7 +24,7 @@ lint_shell() {
       *) ! head -n 1 "$ROOT/$file" | grep -aqE '^#!.*[/ ](ba|da)?sh( |$)' || files+=("$file") ;;
     esac
   done < <(lint_files)
-  (cd "$ROOT" && shellcheck "${files[@]}")
+  (cd "$ROOT" && printf '%s\0' "${files[@]}" | xargs -0 -n 8 -P "$(nproc)" shellcheck)
 }
 
 lint_cppcheck() {
@@ -81,12 +81,22 @@ lint_compiled() {
     sed "s|^$ROOT/||" | grep -vE '^(/|build/)|\.S$' | sort -u
 }
 
-cmd_lint() {
-  local failed=() check
+lint_checks=(format shell cppcheck tidy)
+
+lint_prepare() {
   packages_need build lint
   build_step release generated # flags are in its build directory, generated sources come with this target
-  for check in format shell cppcheck tidy; do
-    step "lint: $check" as_user_function "lint_$check" || failed+=("$check")
+}
+
+lint_step() { # CHECK
+  step "lint: $1" isolated_as "as_user $LOW" "lint_$1"
+}
+
+cmd_lint() {
+  local failed=() check
+  lint_prepare
+  for check in "${lint_checks[@]}"; do
+    lint_step "$check" || failed+=("$check")
   done
   ((${#failed[@]} == 0)) || die "lint: failed: ${failed[*]}"
   say 'lint: clean'

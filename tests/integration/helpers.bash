@@ -5,7 +5,7 @@
 load ../e2e/load-libraries
 
 ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-BUILD=$ROOT/build/${ALKAID_DEV_PRESET:-debug}
+BUILD=$ROOT/build/${ALKAID_DEV_PRESET:-release}
 BIN=$BUILD/bin
 PKI=$BATS_FILE_TMPDIR/pki
 PODS=/api/v1/namespaces/default/pods

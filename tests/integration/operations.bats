@@ -37,7 +37,7 @@ network 68'
 # The programs of this build, in a build directory that is configured for /usr; nothing is compiled.
 make_packages() {
   local dir=$BATS_FILE_TMPDIR/packages
-  cmake --preset debug -S "$ROOT" -B "$dir" -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_INSTALL_SYSCONFDIR=/etc \
+  cmake --preset release -S "$ROOT" -B "$dir" -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_INSTALL_SYSCONFDIR=/etc \
     >"$BATS_FILE_TMPDIR/configure.log"
   mkdir -p "$dir/bin" "$dir/deploy/man"
   cp "$BIN"/alkaid-{apiserver,watcher,network,hypervisor} "$BIN/alkaidctl" "$dir/bin/"

@@ -9,7 +9,7 @@ bats_load_library bats-assert
 
 setup_file() {
   ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  export ROOT PAGE=$ROOT/docs/write-your-own-service.md BIN=$ROOT/build/${ALKAID_DEV_PRESET:-debug}/bin
+  export ROOT PAGE=$ROOT/docs/write-your-own-service.md BIN=$ROOT/build/${ALKAID_DEV_PRESET:-release}/bin
   export NODE=$BATS_FILE_TMPDIR/node
   mkdir "$NODE"
   "$ROOT/tests/lib/fake-node" start "$NODE" "$BIN"

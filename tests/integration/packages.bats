@@ -19,7 +19,7 @@ CONTAINER=$BATS_FILE_TMPDIR/container
 # The programs of this build, in a build directory that is configured for /usr; nothing is compiled.
 make_packages() {
   local dir=$BATS_FILE_TMPDIR/build
-  cmake --preset debug -S "$ROOT" -B "$dir" -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_INSTALL_SYSCONFDIR=/etc \
+  cmake --preset release -S "$ROOT" -B "$dir" -DCMAKE_INSTALL_PREFIX=/usr -DCMAKE_INSTALL_SYSCONFDIR=/etc \
     -DALKAID_PACKAGE_VERSION=0.1.0 >"$BATS_FILE_TMPDIR/configure.log"
   mkdir -p "$dir/bin" "$dir/deploy/man" "$CONTAINER/packages/0.1.0" "$CONTAINER/packages/0.1.0+1"
   cp "$BIN"/alkaid-{apiserver,watcher,network,hypervisor} "$BIN/alkaidctl" "$dir/bin/"

@@ -49,6 +49,35 @@ static void live_messages_are_numbered_per_type(void **state)
         close_party(&a);
 }
 
+static bool last_is_taken(void *arg)
+{
+        const struct party *p = arg;
+
+        return p->count >= 200 && p->taken_count == p->count;
+}
+
+/* Whoever gathers what comes together hears when that is all, also after the last message. */
+static void end_of_what_waited_is_told(void **state)
+{
+        struct world *w = *state;
+        struct party a, b;
+        char topic[32];
+
+        open_named(w, &a, "a");
+        open_named(w, &b, "b");
+        assert_int_equal(ak_bus_subscribe(b.bus, "a", "nic.diff/"), 0);
+        wait_met(w, &a);
+        for (int i = 0; i < 200; i++) {
+                (void)snprintf(topic, sizeof(topic), "nic.diff/%d", i);
+                say(&a, topic, "x");
+        }
+        assert_true(run_until(w, last_is_taken, &b));
+        assert_int_equal(b.count, 200);
+        assert_in_range(b.taken, 1, 200);
+        close_party(&b);
+        close_party(&a);
+}
+
 static void forgotten_topic_is_not_replayed(void **state)
 {
         struct world *w = *state;
@@ -488,6 +517,7 @@ int main(void)
             cmocka_unit_test_setup_teardown(killed_owner_leaves_the_name_free, setup_without_loop, teardown),
             cmocka_unit_test_setup_teardown(late_subscriber_gets_last_values, setup, teardown),
             cmocka_unit_test_setup_teardown(live_messages_are_numbered_per_type, setup, teardown),
+            cmocka_unit_test_setup_teardown(end_of_what_waited_is_told, setup, teardown),
             cmocka_unit_test_setup_teardown(forgotten_topic_is_not_replayed, setup, teardown),
             cmocka_unit_test_setup_teardown(unretained_message_is_not_replayed, setup, teardown),
             cmocka_unit_test_setup_teardown(peer_may_come_later, setup, teardown),

@@ -38,7 +38,8 @@ struct seen {
 struct party {
         struct ak_bus *bus;
         struct seen last[512];
-        size_t count; /* messages in all; the ring keeps the last ones */
+        size_t count;              /* messages in all; the ring keeps the last ones */
+        size_t taken, taken_count; /* calls of on_taken, and `count` at the last of them */
         uint64_t epochs[8];
         size_t epoch_count;
         size_t tapped_in, tapped_out;
@@ -65,6 +66,14 @@ static AK_UNUSED void on_message(void *arg, const struct ak_bus_frame *f)
         s->replayed = f->replayed;
 }
 
+static AK_UNUSED void on_taken(void *arg)
+{
+        struct party *p = arg;
+
+        p->taken++;
+        p->taken_count = p->count;
+}
+
 static AK_UNUSED void on_epoch(void *arg, const char *peer AK_UNUSED, uint64_t epoch)
 {
         struct party *p = arg;
@@ -84,8 +93,11 @@ static AK_UNUSED void on_tap(void *arg, const struct ak_bus_frame *f AK_UNUSED, 
 static AK_UNUSED int open_party(struct world *w, struct party *p, const struct ak_bus_options *wanted)
 {
         struct ak_bus_options o = *wanted;
-        struct ak_bus_handler h = {
-            .on_message = on_message, .on_peer_epoch = on_epoch, .on_tap = on_tap, .arg = p};
+        struct ak_bus_handler h = {.on_message = on_message,
+                                   .on_taken = on_taken,
+                                   .on_peer_epoch = on_epoch,
+                                   .on_tap = on_tap,
+                                   .arg = p};
 
         memset(p, 0, sizeof(*p));
         o.dir = w->dir;

@@ -116,18 +116,23 @@ bool api_fields_same(const struct api_kind *kind, const struct api_image *a, con
 
 /* ---- questions ---- */
 
+/* The first of the kind's fields that the selector names values of; at NULL = there is none. */
+static const char *const *named(const struct api_kind *kind, const struct api_selector *s)
+{
+        const char *const *f = fields_of(kind);
+
+        while (*f && !api_selector_values(s, *f))
+                f++;
+        return f;
+}
+
 const json_t *api_selector_keys(const struct api_selector *s, int *field)
 {
-        const char *const *fields = fields_of(api_selector_kind(s));
+        const struct api_kind *kind = api_selector_kind(s);
+        const char *const *f = named(kind, s);
 
-        for (int i = 0; fields[i]; i++) {
-                const json_t *values = api_selector_values(s, fields[i]);
-
-                *field = i;
-                if (values)
-                        return values;
-        }
-        return NULL;
+        *field = (int)(f - fields_of(kind));
+        return *f ? api_selector_values(s, *f) : NULL;
 }
 
 const char *api_image_key(const struct api_kind *kind, const struct api_image *image, int field)
@@ -151,16 +156,14 @@ static int by_text(const void *a, const void *b)
 bool api_fields_find(const struct api_core *core, const struct api_kind *kind, const struct api_selector *s,
                      const char ***keys, size_t *count)
 {
-        const char *field, *value, **found = NULL;
-        int which = 0;
-        const json_t *values = api_selector_keys(s, &which);
+        const char *field = *named(kind, s), *value, **found = NULL;
+        const json_t *values = field ? api_selector_values(s, field) : NULL;
         char name[API_KEY_SIZE];
         size_t n = 0, all = 0;
         json_t *unused;
 
         if (!values || json_object_get(values, "")) /* objects without the field are in no bucket */
                 return false;
-        field = fields_of(kind)[which];
         json_object_foreach((json_t *)values, value, unused)
         {
                 const struct bucket *b = lookup(core, kind, field, value, name);

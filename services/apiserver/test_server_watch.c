@@ -486,6 +486,7 @@ static void test_woken_for_its_own(void **state)
         for (; version <= 20; version++) /* five times the ring */
                 change_on(hub, version, "other", NULL);
         assert_int_equal(woken, 0);
+        assert_int_equal(api_watcher_read(w, text, sizeof(text), 1, 1), 0);
         assert_int_equal(all_woken, 1); /* once, until it reads */
         change_on(hub, version++, "mine", "other");
         assert_int_equal(woken, 1);
@@ -519,9 +520,9 @@ static void test_more_at_once_than_the_ring(void **state)
         assert_int_equal(api_hub_new(&hub, &config), 0);
         assert_int_equal(api_watcher_new(&w, hub, &o, 1, error), 0);
         assert_int_equal(api_watcher_read(w, text, sizeof(text), 1, 1), 0);
-        for (uint64_t version = 1; version <= 6; version++)
+        for (uint64_t version = 1; version <= 5; version++)
                 stage(hub, version);
-        api_hub_publish(hub, 6);
+        api_hub_publish(hub, 5);
         n = api_watcher_read(w, text, sizeof(text) - 1, 1, 1);
         assert_true(n > 0);
         text[n] = '\0';

@@ -172,7 +172,7 @@ static bool advance(struct api_watcher *w, enum api_change_type *type)
 
 struct news {
         const struct api_event *event;
-        uint64_t seq, before; /* place, and the version before it */
+        uint64_t seq; /* its place */
 };
 
 static void tell(void *arg, void *watcher)
@@ -185,8 +185,6 @@ static void tell(void *arg, void *watcher)
                 return;
         w->waiting = false;
         w->seq = news->seq;
-        if (news->before > w->last_version)
-                w->last_version = news->before;
         w->wake(w->arg);
 }
 
@@ -205,7 +203,7 @@ static void expire_all(struct api_hub *hub)
 void api_hub_publish(struct api_hub *hub, size_t count)
 {
         for (; count > 0; count--) {
-                struct news news = {.seq = hub->durable_seq++, .before = hub->durable_version};
+                struct news news = {.seq = hub->durable_seq++};
 
                 if (news.seq < hub->first_seq) {
                         expire_all(hub);

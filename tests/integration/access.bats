@@ -111,6 +111,7 @@ said_wrong() { # the file is looked at again with a request
 }
 
 @test "a second node sees and writes its own pods only" {
+  kubectl delete pods,nodes --all --force --grace-period=0 # of a first try
   as n2 create -f - <<<"$(node n2)"
   kubectl --kubeconfig "$PKI/node.kubeconfig" create -f - <<<"$(node n1)"
   kubectl apply -f - <<<"$(pod_yaml here eth0 | sed 's/^spec:/&\n  nodeName: n1/')"

@@ -102,8 +102,11 @@ def connections(server):
 def header(server):
     """Request line and headers have a bound."""
     with server.connect() as connection:
-        code, _ = ask(connection, "GET", PODS, headers=["X: " + "x" * 100000])
-        assert code in (400, 413, 431), code
+        try:
+            code, _ = ask(connection, "GET", PODS, headers=["X: " + "x" * 20000])
+        except (ConnectionError, ssl.SSLError):
+            code = None  # cut off while it was still being sent
+        assert code in (None, 400, 413, 431), code
     with server.connect() as connection:
         code, _ = ask(connection, "GET", PODS + "?labelSelector=" + "x" * 20000)
         assert code == 414, code

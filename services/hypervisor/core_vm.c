@@ -191,12 +191,18 @@ static void emit_start(struct hv_core *core, struct hv_vm *vm)
         vm->nic_slots = spec->head.nic_slots;
 }
 
-/* A start is tried once per key; after the guest ended by itself only a higher attempt counts. */
+/*
+ * A start is tried once per key; after the guest ended by itself only a higher attempt counts. A wish that
+ * says "started" is never one for another start, however its attempt compares: a watcher that was started
+ * anew counts from 0 until it takes over what is reported.
+ */
 static bool may_start(const struct hv_vm *vm)
 {
         const struct ak_vm_diff *wish = wish_of(vm);
         struct hv_key key = {wish->generation, wish->attempt, true};
 
+        if (wish->started)
+                return !vm->start_tried.set;
         if (vm->ended == AK_VM_PHASE_SHUTOFF || vm->ended == AK_VM_PHASE_CRASHED)
                 return !vm->start_tried.set || wish->attempt > vm->start_tried.attempt;
         return hv_key_newer(&key, &vm->start_tried);

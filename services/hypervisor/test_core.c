@@ -340,6 +340,28 @@ static void test_failed_start_is_tried_once_per_attempt(void **state)
         assert_string_equal(rig_vm(rig)->reason, "ImageNotFound");
 }
 
+/* Nor by a watcher that was started anew: it counts from 0 until it has read what was reported. */
+static void test_attempt_that_is_taken_over_is_no_other_start(void **state)
+{
+        struct hv_event end = {.type = HV_EVENT_LIFECYCLE, .pod_uid = POD, .lifecycle = HV_LIFECYCLE_STOPPED};
+        struct hv_live_domain *domain = rig_domain(NULL);
+        struct rig *rig = *state;
+        struct hv_action look;
+
+        rig_connect(rig, &domain, 1);
+        rig_vm_was_up(rig, 3, 2);
+        rig_vm_was_up(rig, 3, 0);
+        rig_vm_was_up(rig, 3, 2);
+        rig_step(rig, &end);
+        look = rig_call(rig, HV_OP_INSPECT);
+        rig_answer(rig, &look, HV_OK, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_SHUTOFF);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 0);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 3, 3, NULL);
+        assert_int_equal(rig_count(rig, HV_ACTION_FETCH_IMAGE), 1);
+        free(domain);
+}
+
 static void test_guest_that_powers_off_is_not_restarted_by_itself(void **state)
 {
         struct hv_event stopped = {
@@ -671,6 +693,7 @@ int main(void)
             TEST(test_start_does_not_wait_for_ever),
             TEST(test_failed_port_holds_no_start_up),
             TEST(test_failed_start_is_tried_once_per_attempt),
+            TEST(test_attempt_that_is_taken_over_is_no_other_start),
             TEST(test_guest_that_powers_off_is_not_restarted_by_itself),
             TEST(test_removal_asks_the_guest_first),
             TEST(test_destroy_that_fails_is_repeated),

@@ -90,7 +90,9 @@ class Watch(threading.Thread):
         self.seen = queue.Queue()
         self.connection = api.connect()
         selector = quote(f"metadata.name={name}")
-        self.connection.request("GET", f"{api.pods()}?watch=true&fieldSelector={selector}")
+        # without a time-out, the server ends a watch after half an hour to an hour
+        query = f"watch=true&timeoutSeconds={24 * 3600}&fieldSelector={selector}"
+        self.connection.request("GET", f"{api.pods()}?{query}")
         sock = self.connection.sock
         self.answer = self.connection.getresponse()
         sock.settimeout(None)  # nothing may happen for long

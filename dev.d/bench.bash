@@ -16,7 +16,7 @@ cmd_bench() {
   [[ ${names[*]} != all ]] || names=("${bench_kinds[@]}")
   need_root bench
   packages_need build run guest demo bench
-  build_step "$PRESET"
+  build_step "$PRESET" >&2 # what is measured alone goes to the output, for --json
   for name in "${names[@]}"; do
     say "--- $name" >&2
     isolated "bench_$name" "$@" || code=1
@@ -41,7 +41,7 @@ bench_idle() { "$ROOT/tests/bench/idle" --bin "$(bin_dir)" "$@"; }
 
 # The whole stack, its own libvirtd, the guest of the tests.
 bench_stack_up() {
-  build_guest
+  build_guest >&2
   STATE=$(mktemp -d /var/tmp/alkaid-bench.XXXXXX) NAME=bench PORT='' LIBVIRT=private
   trap bench_down EXIT
   demo_images

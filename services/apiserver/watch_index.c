@@ -78,7 +78,7 @@ static int add(struct api_watch_index *index, const char *name, void *watcher)
         return 0;
 }
 
-static void drop(struct api_watch_index *index, const char *name, const void *watcher)
+static int drop(struct api_watch_index *index, const char *name, void *watcher)
 {
         struct bucket *b = zhashx_lookup(index->buckets, name);
 
@@ -88,10 +88,14 @@ static void drop(struct api_watch_index *index, const char *name, const void *wa
         }
         if (b && b->count == 0)
                 zhashx_delete(index->buckets, name);
+        return 0;
 }
 
-int api_watch_index_add(struct api_watch_index *index, const struct api_kind *kind,
-                        const struct api_selector *s, void *watcher)
+typedef int (*bucket_fn)(struct api_watch_index *index, const char *name, void *watcher);
+
+/* For the bucket of each value that the selector names. */
+static int each_of(struct api_watch_index *index, const struct api_kind *kind, const struct api_selector *s,
+                   bucket_fn fn, void *watcher)
 {
         int field = -1, rc = 0;
         const json_t *keys = api_selector_keys(s, &field);
@@ -101,14 +105,22 @@ int api_watch_index_add(struct api_watch_index *index, const struct api_kind *ki
 
         if (!keys) {
                 name_bucket(name, kind, -1, "");
-                rc = add(index, name, watcher);
+                return fn(index, name, watcher);
         }
         json_object_foreach((json_t *)keys, value, unused)
         {
                 name_bucket(name, kind, field, value);
                 if (rc == 0)
-                        rc = add(index, name, watcher);
+                        rc = fn(index, name, watcher);
         }
+        return rc;
+}
+
+int api_watch_index_add(struct api_watch_index *index, const struct api_kind *kind,
+                        const struct api_selector *s, void *watcher)
+{
+        int rc = each_of(index, kind, s, add, watcher);
+
         if (rc < 0)
                 api_watch_index_remove(index, kind, s, watcher);
         return rc;
@@ -117,21 +129,7 @@ int api_watch_index_add(struct api_watch_index *index, const struct api_kind *ki
 void api_watch_index_remove(struct api_watch_index *index, const struct api_kind *kind,
                             const struct api_selector *s, void *watcher)
 {
-        int field = -1;
-        const json_t *keys = api_selector_keys(s, &field);
-        char name[NAME_SIZE];
-        const char *value;
-        json_t *unused;
-
-        if (!keys) {
-                name_bucket(name, kind, -1, "");
-                drop(index, name, watcher);
-        }
-        json_object_foreach((json_t *)keys, value, unused)
-        {
-                name_bucket(name, kind, field, value);
-                drop(index, name, watcher);
-        }
+        (void)each_of(index, kind, s, drop, watcher);
 }
 
 static void visit(struct api_watch_index *index, const struct api_kind *kind, int field, const char *value,

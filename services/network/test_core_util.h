@@ -22,8 +22,7 @@ void bench_released(struct bench *b, uint64_t op, int error);
 void bench_lost(struct bench *b, enum net_event_type type, const char *id);
 void bench_tick(struct bench *b, uint64_t later_us);
 
-/* Messages for port `n` of pod `pod`. */
-/* Its address is not on the heap: it is not to be deinited. */
+/* Messages for port `n` of pod `pod`. The wish's address is not on the heap: it is not to be deinited. */
 struct ak_message bench_wish(unsigned int n, unsigned int pod, bool present, uint64_t generation,
                              uint64_t attempt);
 struct ak_message bench_nic(unsigned int n, unsigned int pod, enum ak_nic_state state, uint64_t generation);

@@ -349,8 +349,10 @@ static void try_again(struct watcher_core *core, struct watcher_vm *vm, bool res
         struct ak_vm_diff *wish = &vm->wish->vm_diff;
         step_past(vm);
         wish->attempt = (wish->attempt > vm->status.attempt ? wish->attempt : vm->status.attempt) + 1;
-        if (wish->wanted != AK_VM_WANTED_ABSENT)
-                list_boot_ports(vm, wish);
+        if (wish->wanted != AK_VM_WANTED_ABSENT && list_boot_ports(vm, wish) < 0) {
+                core->error = -ENOMEM;
+                return;
+        }
         wish->started = false;
         vm->retry_us = 0;
         vm->restarts += restart;

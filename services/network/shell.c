@@ -369,7 +369,7 @@ static int make_backend(struct vpc_backend **out, const char *node, const struct
         struct net_error error = {0};
 
         if (strcmp(o->backend, "fake") == 0)
-                return vpc_fake_new(out) < 0 ? complain(1, "backend", "out of memory") : 0;
+                return vpc_fake_new(out, o->state_dir) < 0 ? complain(1, "backend", "out of memory") : 0;
         if (strcmp(o->backend, "ovn") == 0)
                 return make_ovn(out, node, o);
         struct bridge_options b = {.node = node,

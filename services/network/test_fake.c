@@ -7,7 +7,7 @@ static struct vpc_backend *make(const char *node)
         struct vpc_backend *b = NULL;
 
         (void)node;
-        return vpc_fake_new(&b) == 0 ? b : NULL;
+        return vpc_fake_new(&b, NULL) == 0 ? b : NULL;
 }
 
 static struct vpc_backend *restart(struct vpc_backend *b, const char *node)

@@ -566,13 +566,14 @@ static void measure(const struct watcher_core *core, struct watcher_nic *nic, bo
 
 /*
  * A Ready NIC whose wish changed, or that a new watcher has just found, is not called otherwise at once: the
- * answer is a few milliseconds away.
+ * answer is a few milliseconds away. After a restart it may be seconds: a full node's services have thousands
+ * of wishes to answer, and what the API says is as true as it was until they do.
  */
 static bool held(struct watcher_core *core, struct watcher_vm *vm, const struct watcher_nic *nic,
                  const struct watcher_verdict *v)
 {
         uint64_t since = nic->asked_us > nic->wished_us ? nic->asked_us : nic->wished_us;
-        uint64_t hold = nic->adopted && !nic->have_nic ? core->config.peer_us : core->config.hold_us;
+        uint64_t hold = nic->adopted ? core->config.peer_us : core->config.hold_us;
         if (nic->adopted && !core->synced_us)
                 return true;
         if (!v->unanswered || v->state != W_IN_PROGRESS || !(nic->state == W_READY || nic->adopted))

@@ -521,6 +521,26 @@ static void reports_before_the_lists_change_nothing(void **state)
         assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
 }
 
+/* A full node's services answer thousands of wishes before this one. */
+static void a_new_watcher_waits_for_answers_before_it_calls_a_nic_otherwise(void **state)
+{
+        (void)state;
+        running(true);
+        world_restart(&w);
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_READY, ""); /* found by a hypervisor that knows no wish */
+        world_vm(&w, UID_A, AK_VM_PHASE_RUNNING);
+        world_sync(&w);
+        world_port_says(&w, UID_A, PORT(1), AK_PORT_READY, "");
+        size_t writes = w.status_writes;
+        world_advance(&w, 9 * SEC);
+        assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
+        assert_int_equal(w.status_writes, writes);
+        world_advance(&w, 2 * SEC); /* but it is told when nobody answers */
+        assert_nic(&w, UID_A, "eth1", "InProgress", "Updating");
+        world_nic_says(&w, UID_A, PORT(1), AK_NIC_READY, "");
+        assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
+}
+
 static void a_silent_hypervisor_makes_the_state_unknown(void **state)
 {
         (void)state;
@@ -814,6 +834,7 @@ int main(void)
             T(transition_time_moves_with_the_state_only),
             T(a_new_watcher_touches_nothing),
             T(reports_before_the_lists_change_nothing),
+            T(a_new_watcher_waits_for_answers_before_it_calls_a_nic_otherwise),
             T(a_silent_hypervisor_makes_the_state_unknown),
             T(a_restarted_hypervisor_is_asked_again),
             T(a_watcher_before_us_was_further),

@@ -130,7 +130,10 @@ struct ovn_options {
 };
 int vpc_ovn_new(struct vpc_backend **out, const struct ovn_options *options, struct net_error *error);
 
-int vpc_fake_new(struct vpc_backend **out);
+/* The file of the state directory that makes a fake backend's ports outlive the process. */
+#define VPC_FAKE_KEPT "fake-ports"
+/* state_dir: where VPC_FAKE_KEPT is looked for; NULL = the ports end with the backend. */
+int vpc_fake_new(struct vpc_backend **out, const char *state_dir);
 /* Another one with the same ports, in the place of this; NULL when out of memory (this one is freed then,
  * too). */
 struct vpc_backend *vpc_fake_restart(struct vpc_backend *b);

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A backend without a host: ports in a table, events by hand. For tests, and for a node without root. */
+/*
+ * A backend without a host: ports in a table, events by hand. For tests, and for a node without root. Where
+ * the state directory has a file VPC_FAKE_KEPT, which may be empty, the ports are written there at the end
+ * and are found by the next process, as taps are.
+ */
+#include <czmq.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,8 +23,8 @@ struct fake_backend {
         int fd;
         int fail_next;
         uint32_t next_ifindex;
-        struct net_found_port *ports;
-        size_t count;
+        zhashx_t *ports;             /* port ID -> struct net_found_port, owned */
+        char *kept;                  /* path of the file of ports that outlive this process; NULL = none do */
         struct vpc_event events[64]; /* a ring would be more than the tests need */
         size_t event_count;
 };
@@ -27,14 +32,6 @@ struct fake_backend {
 static struct fake_backend *fake(struct vpc_backend *b)
 {
         return (struct fake_backend *)b;
-}
-
-static struct net_found_port *find(struct fake_backend *f, const char *port_id)
-{
-        for (size_t i = 0; i < f->count; i++)
-                if (strcmp(f->ports[i].key.port_id, port_id) == 0)
-                        return &f->ports[i];
-        return NULL;
 }
 
 static int take_failure(struct fake_backend *f, struct net_error *error)
@@ -57,9 +54,10 @@ static int fake_inventory(struct vpc_backend *b, struct vpc_inventory *out, stru
                 return -ENOMEM;
         }
         pthread_mutex_lock(&f->lock);
-        memcpy(copy, f->ports, f->count * sizeof(*copy));
         out->ports = copy;
-        out->count = f->count;
+        out->count = 0;
+        for (const struct net_found_port *p = zhashx_first(f->ports); p; p = zhashx_next(f->ports))
+                copy[out->count++] = *p;
         pthread_mutex_unlock(&f->lock);
         return 0;
 }
@@ -67,14 +65,19 @@ static int fake_inventory(struct vpc_backend *b, struct vpc_inventory *out, stru
 static int add(struct fake_backend *f, const struct net_port_spec *spec, struct net_found_port **out,
                struct net_error *error)
 {
-        if (f->count == FAKE_MAX) {
+        if (zhashx_size(f->ports) == FAKE_MAX) {
                 net_error_set(error, "TooManyPorts", "the fake backend holds %d ports", FAKE_MAX);
                 return -ENOSPC;
         }
-        struct net_found_port *p = &f->ports[f->count++];
+        struct net_found_port *p = calloc(1, sizeof(*p));
+        if (!p) {
+                net_error_set(error, "OutOfMemory", "out of memory");
+                return -ENOMEM;
+        }
         p->key = spec->key;
         p->ifindex = ++f->next_ifindex;
         snprintf(p->ifname, sizeof(p->ifname), "%s", net_tap_name(spec->key.port_id).s);
+        zhashx_update(f->ports, p->key.port_id, p);
         *out = p;
         return 0;
 }
@@ -88,7 +91,7 @@ static int fake_prepare(struct vpc_backend *b, const struct net_port_spec *spec,
         pthread_mutex_lock(&f->lock);
         int r = take_failure(f, error);
         if (r == 0) {
-                p = find(f, spec->key.port_id);
+                p = zhashx_lookup(f->ports, spec->key.port_id);
                 if (p && strcmp(p->key.pod_uid, spec->key.pod_uid) != 0) {
                         net_error_set(error, "NotOurs", "port %s is held for pod %s", p->key.port_id,
                                       p->key.pod_uid);
@@ -105,14 +108,6 @@ static int fake_prepare(struct vpc_backend *b, const struct net_port_spec *spec,
         return r;
 }
 
-static void drop(struct fake_backend *f, const char *port_id)
-{
-        struct net_found_port *p = find(f, port_id);
-
-        if (p)
-                *p = f->ports[--f->count];
-}
-
 static int fake_release(struct vpc_backend *b, const struct net_port_key *key, struct net_error *error)
 {
         struct fake_backend *f = fake(b);
@@ -120,7 +115,7 @@ static int fake_release(struct vpc_backend *b, const struct net_port_key *key, s
         pthread_mutex_lock(&f->lock);
         int r = take_failure(f, error);
         if (r == 0)
-                drop(f, key->port_id);
+                zhashx_delete(f->ports, key->port_id);
         pthread_mutex_unlock(&f->lock);
         return r;
 }
@@ -144,7 +139,7 @@ static int fake_teardown(struct vpc_backend *b, struct net_error *error)
 
         (void)error;
         pthread_mutex_lock(&f->lock);
-        f->count = 0;
+        zhashx_purge(f->ports);
         pthread_mutex_unlock(&f->lock);
         return 0;
 }
@@ -172,13 +167,66 @@ static int fake_next_event(struct vpc_backend *b, struct vpc_event *out)
         return r;
 }
 
+/* ------------------------------------------------------------------ ports that outlive the process */
+
+static void keep_ports(const struct fake_backend *f)
+{
+        FILE *out = fopen(f->kept, "we");
+
+        for (const struct net_found_port *p = out ? zhashx_first(f->ports) : NULL; p;
+             p = zhashx_next(f->ports))
+                fprintf(out, "%s %s %s %u\n", p->key.port_id, p->key.pod_uid, p->key.subnet_id, p->ifindex);
+        if (out)
+                (void)fclose(out);
+}
+
+static void keep_one(struct fake_backend *f, const struct net_found_port *found)
+{
+        struct net_found_port *p = calloc(1, sizeof(*p));
+
+        if (!p)
+                return;
+        *p = *found;
+        snprintf(p->ifname, sizeof(p->ifname), "%s", net_tap_name(p->key.port_id).s);
+        zhashx_update(f->ports, p->key.port_id, p);
+        if (p->ifindex > f->next_ifindex)
+                f->next_ifindex = p->ifindex;
+}
+
+static int find_kept(struct fake_backend *f, const char *state_dir)
+{
+        struct net_found_port p = {0};
+        FILE *in;
+
+        if (asprintf(&f->kept, "%s/" VPC_FAKE_KEPT, state_dir) < 0) {
+                f->kept = NULL;
+                return -ENOMEM;
+        }
+        in = fopen(f->kept, "re");
+        if (!in) {
+                free(f->kept);
+                f->kept = NULL;
+                return 0;
+        }
+        while (fscanf(in, "%36s %36s %36s %u", p.key.port_id, p.key.pod_uid, p.key.subnet_id, &p.ifindex) ==
+               4)
+                keep_one(f, &p);
+        (void)fclose(in);
+        return 0;
+}
+
+/* ------------------------------------------------------------------ life */
+
 static void fake_free(struct vpc_backend *b)
 {
         struct fake_backend *f = fake(b);
 
+        if (f->kept)
+                keep_ports(f);
+        free(f->kept);
         pthread_mutex_destroy(&f->lock);
         (void)close(f->fd);
-        free(f->ports);
+        zhashx_destroy(&f->ports);
         free(f);
 }
 
@@ -195,19 +243,32 @@ static const struct vpc_backend_ops fake_ops = {
     .free = fake_free,
 };
 
-int vpc_fake_new(struct vpc_backend **out)
+static void free_port(void **item)
+{
+        free(*item);
+        *item = NULL;
+}
+
+int vpc_fake_new(struct vpc_backend **out, const char *state_dir)
 {
         struct fake_backend *f = calloc(1, sizeof(*f));
+        int r = 0;
 
         if (!f)
                 return -ENOMEM;
         f->base.ops = &fake_ops;
-        f->ports = calloc(FAKE_MAX, sizeof(*f->ports));
         f->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         pthread_mutex_init(&f->lock, NULL);
-        if (!f->ports || f->fd < 0) {
+        f->ports = zhashx_new();
+        if (!f->ports || f->fd < 0)
+                r = -ENOMEM;
+        if (f->ports)
+                zhashx_set_destructor(f->ports, free_port);
+        if (r == 0 && state_dir)
+                r = find_kept(f, state_dir);
+        if (r < 0) {
                 fake_free(&f->base);
-                return -ENOMEM;
+                return r;
         }
         *out = &f->base;
         return 0;
@@ -218,10 +279,12 @@ struct vpc_backend *vpc_fake_restart(struct vpc_backend *b)
         struct vpc_backend *next = NULL;
         struct fake_backend *f = fake(b);
 
-        if (vpc_fake_new(&next) == 0) {
-                memcpy(fake(next)->ports, f->ports, f->count * sizeof(*f->ports));
-                fake(next)->count = f->count;
+        if (vpc_fake_new(&next, NULL) == 0) {
+                zhashx_t *none = fake(next)->ports;
+
+                fake(next)->ports = f->ports;
                 fake(next)->next_ifindex = f->next_ifindex;
+                f->ports = none;
         }
         fake_free(b);
         return next;
@@ -240,7 +303,7 @@ void vpc_fake_lose(struct vpc_backend *b, enum vpc_event_type type, const char *
 
         pthread_mutex_lock(&f->lock);
         if (type == VPC_EVENT_PORT_LOST)
-                drop(f, id);
+                zhashx_delete(f->ports, id);
         if (f->event_count < AK_ARRAY_SIZE(f->events)) {
                 struct vpc_event *e = &f->events[f->event_count++];
 
@@ -254,16 +317,13 @@ void vpc_fake_lose(struct vpc_backend *b, enum vpc_event_type type, const char *
 size_t vpc_fake_subnet_count(struct vpc_backend *b)
 {
         struct fake_backend *f = fake(b);
-        size_t subnets = 0;
+        zhashx_t *subnets = zhashx_new();
 
         pthread_mutex_lock(&f->lock);
-        for (size_t i = 0; i < f->count; i++) {
-                size_t first = 0;
-
-                while (strcmp(f->ports[first].key.subnet_id, f->ports[i].key.subnet_id) != 0)
-                        first++;
-                subnets += first == i;
-        }
+        for (const struct net_found_port *p = zhashx_first(f->ports); p; p = zhashx_next(f->ports))
+                (void)zhashx_insert(subnets, p->key.subnet_id, f);
         pthread_mutex_unlock(&f->lock);
-        return subnets;
+        size_t count = zhashx_size(subnets);
+        zhashx_destroy(&subnets);
+        return count;
 }

@@ -615,7 +615,9 @@ void watcher_core_stats(const struct watcher_core *core, struct watcher_core_sta
                 const struct watcher_vm *vm = core->vms[i];
                 out->vms_running += vm->have_status && vm->status.phase == AK_VM_PHASE_RUNNING;
                 out->nics += vm->nic_count;
-                for (size_t n = 0; n < vm->nic_count; n++)
+                for (size_t n = 0; n < vm->nic_count; n++) {
                         out->nics_ready += vm->nics[n]->state == W_READY;
+                        out->nics_settled += vm->nics[n]->settled;
+                }
         }
 }

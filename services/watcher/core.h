@@ -159,7 +159,7 @@ int watcher_core_step(struct watcher_core *core, const struct watcher_event *eve
 bool watcher_core_consistent(const struct watcher_core *core);
 
 struct watcher_core_stats {
-        size_t vms, vms_running, nics, nics_ready, ports;
+        size_t vms, vms_running, nics, nics_ready, nics_settled, ports;
         bool synced;
 };
 void watcher_core_stats(const struct watcher_core *core, struct watcher_core_stats *out);

@@ -105,6 +105,7 @@ struct watcher_nic {
         bool adopted; /* state comes from the API: the reports have not been heard yet */
         bool met_pod; /* adopted or not: that is decided */
         bool was_ready, told_failed;
+        bool settled;              /* both services have answered the wish, and nothing is left to do */
         uint64_t ifindex;          /* of the host's device, as the port's reports had it last */
         bool remade;               /* it is another since the hypervisor spoke of the NIC */
         bool replugged;            /* the device was seen to be on its way since it was ready */

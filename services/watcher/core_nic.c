@@ -689,6 +689,7 @@ static bool reconcile(struct watcher_core *core, struct watcher_vm *vm, size_t i
         wish_update(core, vm, nic);
         follow_guest(core, vm, nic);
         struct watcher_verdict v = watcher_nic_verdict(core, vm, nic);
+        nic->settled = v.settled;
         if (nic->wish && nic->wish->nic_diff.wanted == AK_NIC_WANTED_ABSENT)
                 leave(core, vm, nic, &v);
         if (nic_over(core, vm, nic, &v)) {

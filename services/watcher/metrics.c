@@ -9,7 +9,7 @@
 
 #define MAX_WISHES 65536
 
-enum { CALLS, CONNECTED, RETRIES, SYNCED, VMS, VMS_RUNNING, NICS, NICS_READY, PORTS, COUNT };
+enum { CALLS, CONNECTED, RETRIES, SYNCED, VMS, VMS_RUNNING, NICS, NICS_READY, NICS_SETTLED, PORTS, COUNT };
 
 static const struct ak_metric_spec specs[COUNT] = {
     [CALLS] = {.name = "alkaid_api_call_seconds",
@@ -30,6 +30,9 @@ static const struct ak_metric_spec specs[COUNT] = {
     [VMS_RUNNING] = {.name = "alkaid_watcher_vms_running", .help = "Of those, running.", .kind = AK_GAUGE},
     [NICS] = {.name = "alkaid_watcher_nics", .help = "NICs of this node's pods.", .kind = AK_GAUGE},
     [NICS_READY] = {.name = "alkaid_watcher_nics_ready", .help = "Of those, Ready.", .kind = AK_GAUGE},
+    [NICS_SETTLED] = {.name = "alkaid_watcher_nics_settled",
+                      .help = "Of those, as they are wished, said by both services since they were started.",
+                      .kind = AK_GAUGE},
     [PORTS] = {.name = "alkaid_watcher_ports", .help = "Ports of this node.", .kind = AK_GAUGE},
 };
 
@@ -83,6 +86,7 @@ void watcher_metrics_collect(struct watcher_metrics *m, const struct watcher_cor
         ak_metric_set(m->items[VMS_RUNNING], NULL, (double)stats.vms_running);
         ak_metric_set(m->items[NICS], NULL, (double)stats.nics);
         ak_metric_set(m->items[NICS_READY], NULL, (double)stats.nics_ready);
+        ak_metric_set(m->items[NICS_SETTLED], NULL, (double)stats.nics_settled);
         ak_metric_set(m->items[PORTS], NULL, (double)stats.ports);
 }
 

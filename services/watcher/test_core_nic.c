@@ -532,9 +532,12 @@ static void a_new_watcher_waits_for_answers_before_it_calls_a_nic_otherwise(void
         world_sync(&w);
         world_port_says(&w, UID_A, PORT(1), AK_PORT_READY, "");
         size_t writes = w.status_writes;
+        struct watcher_core_stats stats;
         world_advance(&w, 9 * SEC);
         assert_nic(&w, UID_A, "eth1", "Ready", "Ready");
         assert_int_equal(w.status_writes, writes);
+        watcher_core_stats(w.core, &stats);
+        assert_int_equal(stats.nics_settled, 0);
         world_advance(&w, 2 * SEC); /* but it is told when nobody answers */
         assert_nic(&w, UID_A, "eth1", "InProgress", "Updating");
         world_nic_says(&w, UID_A, PORT(1), AK_NIC_READY, "");
@@ -804,6 +807,7 @@ static void sixty_nics(void **state)
         struct watcher_core_stats stats;
         watcher_core_stats(w.core, &stats);
         assert_int_equal(stats.nics_ready, 60);
+        assert_int_equal(stats.nics_settled, 60);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -145,7 +145,7 @@ recorded() { sed -n 's/^ *- record: //p' "$DEPLOY/prometheus/alkaid.rules.yml" |
   run -0 comm -23 <(grep '^alkaid_' "$BATS_TEST_TMPDIR/exposed") \
     <(cat "$DEPLOY/prometheus/alkaid.rules.yml" "$BATS_TEST_TMPDIR/dashboard" | mentioned)
   assert_output "$(printf '%s\n' alkaid_bus_duplicates_total alkaid_bus_replays_received_total \
-    alkaid_bus_subscriptions_total alkaid_watcher_synced alkaid_hypervisor_nics alkaid_hypervisor_nics_ready | sort)"
+    alkaid_bus_subscriptions_total alkaid_watcher_synced alkaid_watcher_nics_settled alkaid_hypervisor_nics alkaid_hypervisor_nics_ready | sort)"
 }
 
 @test "operations.md tells the remedy of every alert, and of none that there is not" {

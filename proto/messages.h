@@ -228,8 +228,8 @@
           "older generation or attempt is ignored.")                                                         \
         M(port_status, "port.status", "<pod uid>/<port id>", "network", "watcher, hypervisor",               \
           AK_PORT_STATUS_FIELDS, "The host's side of a NIC. `ready` lets the hypervisor attach it.",         \
-          "The hypervisor answers a `ready` for a NIC that it has attached with nic.status again; another "  \
-          "`ifindex` means that the tap was made anew. The watcher does nothing.")                           \
+          "Nothing; another `ifindex` means that the tap was made anew, and the hypervisor answers with "    \
+          "nic.status.")                                                                                     \
         M(subnet_peers, "subnet.peers", "<subnet id>", "watcher", "network", AK_SUBNET_PEERS_FIELDS,         \
           "The ports that a subnet has on other nodes, all of them: what is not listed is not there.",       \
           "Nothing: the list is compared with what the kernel has.")                                         \

@@ -356,7 +356,13 @@ static struct hv_vm *on_nic_diff(struct hv_core *core, const struct ak_message *
         return vm;
 }
 
-static struct hv_vm *on_port_status(struct hv_core *core, const struct ak_message *m)
+static bool another_device(const struct hv_nic *nic, const struct ak_port_status *port)
+{
+        return nic->port && nic->port->port_status.ifindex != port->ifindex;
+}
+
+/* *again: it is to be answered although nothing may have changed. */
+static struct hv_vm *on_port_status(struct hv_core *core, const struct ak_message *m, bool *again)
 {
         const struct ak_port_status *port = &m->port_status;
         struct hv_vm *vm = hv_core_find_vm(core, port->pod_uid);
@@ -373,6 +379,7 @@ static struct hv_vm *on_port_status(struct hv_core *core, const struct ak_messag
                 return vm;
         if (nic->port && !supersedes(nic->port->port_status.generation, port->generation))
                 return vm;
+        *again = another_device(nic, port);
         store(core, &nic->port, m);
         if (!nic->name[0])
                 HV_COPY(nic->name, port->nic);
@@ -380,10 +387,15 @@ static struct hv_vm *on_port_status(struct hv_core *core, const struct ak_messag
         return vm;
 }
 
+/*
+ * A wish is answered each time, for its repetition says that somebody waits. port.status is no question: a
+ * node that restarts hears thousands, and would say as many times what it has just said.
+ */
 static void on_message(struct hv_core *core, const struct ak_message *m)
 {
         struct hv_vm *vm = NULL;
         struct hv_nic *nic = NULL;
+        bool again = true;
 
         switch (m->type) {
         case ak_message_vm_diff:
@@ -394,7 +406,8 @@ static void on_message(struct hv_core *core, const struct ak_message *m)
                 nic = vm ? hv_vm_find_nic(vm, m->nic_diff.port_id) : NULL;
                 break;
         case ak_message_port_status:
-                vm = on_port_status(core, m);
+                again = false;
+                vm = on_port_status(core, m, &again);
                 nic = vm ? hv_vm_find_nic(vm, m->port_status.port_id) : NULL;
                 break;
         default:
@@ -404,9 +417,9 @@ static void on_message(struct hv_core *core, const struct ak_message *m)
                 return;
         hv_vm_advance(core, vm);
         if (nic)
-                hv_status_publish_nic(core, vm, nic, true);
+                hv_status_publish_nic(core, vm, nic, again);
         else
-                hv_status_publish(core, vm, true);
+                hv_status_publish(core, vm, again);
         hv_due_changed(core, vm);
 }
 

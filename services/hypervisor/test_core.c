@@ -82,9 +82,11 @@ static void test_adopted_domain_is_reported_and_left_alone(void **state)
         assert_string_equal(rig_nic(rig, PORT0)->device_alias, "ua-" PORT0);
         /* The wish that is true already changes nothing. */
         rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 4, 0);
-        rig_port(rig, PORT0, AK_PORT_READY, 0, 4);
         assert_int_equal(rig_count(rig, HV_ACTION_DRIVER), 0);
         assert_int_equal(rig_nic(rig, PORT0)->generation, 4);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 4);
+        assert_int_equal(rig_count(rig, HV_ACTION_DRIVER), 0);
+        assert_int_equal(rig_count(rig, HV_ACTION_PUBLISH), 0);
         free(domain);
 }
 

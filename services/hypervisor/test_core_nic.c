@@ -91,6 +91,25 @@ static void test_readiness_is_asked_for_often_at_first(void **state)
         assert_false(rig_calls(rig, HV_OP_PROBE));
 }
 
+/* A wish that is repeated says that somebody waits; a port.status does not ask anything. */
+static void test_answers_are_owed_to_wishes(void **state)
+{
+        struct rig *rig = *state;
+
+        rig_run_vm(rig);
+        rig_ready_nic(rig, PORT0, 0, 1);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, NULL);
+        assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_RUNNING);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        assert_int_equal(rig_count(rig, HV_ACTION_PUBLISH), 0);
+        /* The watcher takes what it was told of the former device for void. */
+        rig_port_on(rig, PORT0, 0, 1, 9);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        assert_int_equal(rig_count(rig, HV_ACTION_PUBLISH), 1);
+}
+
 /* Timers have a coarser clock than the core. */
 static void test_tick_that_comes_too_early(void **state)
 {
@@ -167,6 +186,8 @@ static void test_failed_attach_is_tried_once_per_attempt(void **state)
         assert_string_equal(rig_nic(rig, PORT0)->reason, "TapUnusable");
         assert_string_equal(rig_nic(rig, PORT0)->device_alias, "");
         rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        assert_false(rig_calls(rig, HV_OP_ATTACH));
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
         assert_false(rig_calls(rig, HV_OP_ATTACH));
         assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_FAILED);
         rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 1);
@@ -575,6 +596,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
             TEST(test_attach_needs_wish_and_port),
             TEST(test_readiness_is_asked_for_often_at_first),
+            TEST(test_answers_are_owed_to_wishes),
             TEST(test_tick_that_comes_too_early),
             TEST(test_guest_without_driver),
             TEST(test_reboot_makes_it_wait_again),

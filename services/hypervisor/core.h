@@ -93,6 +93,7 @@ struct hv_action {
         struct hv_domain_spec *domain;  /* start */
         struct hv_image_request *image; /* fetch_image */
         struct ak_message *message;     /* publish */
+        bool repeated;                  /* publish: it is what was said last; not in the JSON */
         char topic[AK_TOPIC_SIZE];      /* forget */
 };
 

@@ -50,8 +50,8 @@ struct hv_nic {
         uint64_t probe_void; /* under way when the guest rebooted: its answer is of before */
         uint64_t plugged_us, probe_at_us;
         bool bound, driver_failed, guest_late;
-        bool unprobed; /* found plugged; whether the guest has it is about to be asked: nothing is said until
-                          then */
+        bool found;               /* it was there when we began to look: since when is not known */
+        uint64_t silent_until_us; /* found; the guest's answer is awaited: nothing is said. 0 = not set */
         uint64_t guest_took_us;
 
         /* Link: a change is tried once per key. */

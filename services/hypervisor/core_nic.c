@@ -22,8 +22,9 @@
 #define PROBE_IDLE     HV_US(5)
 #define ASK_AGAIN      HV_US(6) /* an earlier repeat of an unplug request can cancel it */
 #define LOOK_EVERY     HV_US(5) /* at the live XML, while a removal is awaited */
-#define UNPROBED_MAX   HV_US(1)
-#define BOOT_FACTOR    3 /* how much longer a guest that boots may take */
+/* Less than the watcher's 10 s, for so long a state stands without a report. */
+#define SILENT_MAX  HV_US(6)
+#define BOOT_FACTOR 3 /* how much longer a guest that boots may take */
 
 /* ------------------------------------------------------------------ wishes */
 
@@ -183,8 +184,9 @@ void hv_nic_plugged(struct hv_core *core, struct hv_nic *nic, const struct hv_li
                 return;
         nic->in_domain = true;
         hv_nic_tap_forget(nic);
-        nic->bound = nic->driver_failed = nic->guest_late = nic->unprobed = false;
+        nic->bound = nic->driver_failed = nic->guest_late = nic->found = false;
         nic->detach_asked = nic->lowered = false;
+        nic->silent_until_us = 0;
         nic->detach_again_us = 0;
         nic->plugged_us = core->now_us;
         nic->probe_at_us = core->now_us + PROBE_FIRST;
@@ -231,7 +233,8 @@ static void probe_siblings(struct hv_core *core, struct hv_vm *vm)
 static void probe_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic,
                        const struct hv_result *result)
 {
-        nic->unprobed = false;
+        if (result->head.error == HV_OK)
+                nic->silent_until_us = 0;
         if (!nic->in_domain || nic->bound || nic->detach_asked)
                 return;
         if (result->head.error == HV_ERROR_NO_DEVICE || result->head.error == HV_ERROR_NO_DOMAIN)
@@ -246,7 +249,7 @@ static void probe_done(struct hv_core *core, struct hv_vm *vm, struct hv_nic *ni
         if (!nic->bound)
                 return;
         nic->guest_late = false;
-        nic->guest_took_us = core->now_us - nic->plugged_us;
+        nic->guest_took_us = nic->found ? 0 : core->now_us - nic->plugged_us;
         probe_siblings(core, vm);
 }
 
@@ -254,7 +257,9 @@ void hv_nic_found(struct hv_core *core, struct hv_nic *nic)
 {
         if (!nic->in_domain || nic->bound)
                 return;
-        nic->unprobed = true;
+        /* After a reconnect it may be one that we have plugged. */
+        nic->found = nic->found || nic->plugged_us == core->now_us;
+        nic->silent_until_us = core->now_us + SILENT_MAX;
         nic->probe_at_us = core->now_us;
 }
 
@@ -262,7 +267,7 @@ void hv_nic_rebooted(struct hv_core *core, struct hv_nic *nic)
 {
         if (!nic->in_domain)
                 return;
-        nic->bound = nic->driver_failed = nic->guest_late = false;
+        nic->bound = nic->driver_failed = nic->guest_late = nic->found = false;
         nic->plugged_us = core->now_us;
         nic->probe_at_us = core->now_us + PROBE_FIRST;
         nic->probe_void = nic->probe_id;
@@ -443,7 +448,8 @@ void hv_nic_gone(struct hv_core *core, struct hv_vm *vm, struct hv_nic *nic)
         if (nic->lost)
                 hv_key_of_nic(nic, &nic->attach_tried);
         nic->in_domain = nic->detach_asked = nic->lowered = nic->bound = nic->driver_failed = false;
-        nic->guest_late = nic->unprobed = false;
+        nic->guest_late = false;
+        nic->silent_until_us = 0;
         nic->detach_again_us = 0;
         nic->probe_id = 0; /* another operation, if there is one under way, ends with its answer */
         nic->link_tried.set = nic->detach_tried.set = false;
@@ -459,8 +465,8 @@ static void advance_plugged(struct hv_core *core, struct hv_vm *vm, struct hv_ni
         if (nic->detach_asked && hv_nic_wanted(vm, nic) && !nic->replace)
                 reconsider(core, nic);
         check_guest_late(core, vm, nic);
-        if (vm->state != HV_DOMAIN_RUNNING || core->now_us >= nic->plugged_us + UNPROBED_MAX)
-                nic->unprobed = false;
+        if (vm->state != HV_DOMAIN_RUNNING || core->now_us >= nic->silent_until_us)
+                nic->silent_until_us = 0;
         if ((hv_nic_unwanted(vm, nic) || nic->replace) && nic->op == HV_OP_NONE)
                 detach(core, vm, nic);
         if (nic->detach_asked && nic->op == HV_OP_NONE) {
@@ -540,8 +546,8 @@ uint64_t hv_nic_deadline(const struct hv_core *core, const struct hv_vm *vm, con
                         at = at_most(at, nic->detach_again_us);
                 return nic->lowered ? at : at_most(at, nic->detach_us + core->config.unplug_wait_us);
         }
-        if (nic->unprobed)
-                at = at_most(at, nic->plugged_us + UNPROBED_MAX);
+        if (nic->silent_until_us)
+                at = at_most(at, nic->silent_until_us);
         if (!nic->bound && !nic->probe_id && vm->state == HV_DOMAIN_RUNNING)
                 at = at_most(at, nic->probe_at_us);
         if (!nic->bound && !nic->guest_late && vm->state == HV_DOMAIN_RUNNING)

@@ -13,10 +13,11 @@
 /* Publishes when it differs from the last one, or when asked to say it again. */
 static void publish(struct hv_core *core, struct ak_message **last, const struct ak_message *m, bool again)
 {
+        bool repeated = m && *last && ak_message_equal(*last, m);
         struct ak_message *kept;
         struct hv_action *a;
 
-        if (!m || (*last && !again && ak_message_equal(*last, m)))
+        if (!m || (repeated && !again))
                 return;
         kept = ak_message_dup(m);
         a = kept ? hv_emit(core, HV_ACTION_PUBLISH) : NULL;
@@ -25,6 +26,7 @@ static void publish(struct hv_core *core, struct ak_message **last, const struct
                 core->error = -ENOMEM;
                 return;
         }
+        a->repeated = repeated;
         a->message = ak_message_dup(m);
         if (!a->message) {
                 core->out->count--;
@@ -141,7 +143,7 @@ static const struct ak_message *nic_status(struct hv_core *core, const struct hv
 /* A NIC of which only the port was heard is nobody's. */
 static bool nic_speaks(const struct hv_nic *nic)
 {
-        if (nic->unprobed && !nic->detach_asked && !hv_nic_tap_doubtful(nic))
+        if (nic->silent_until_us && !nic->detach_asked && !hv_nic_tap_doubtful(nic))
                 return false;
         return nic->in_domain || nic->wish || nic->published;
 }

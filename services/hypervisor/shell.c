@@ -60,9 +60,17 @@ static const char *key_of(const char *topic)
 
 /* ------------------------------------------------------------------ actions */
 
-static void log_nic(const struct ak_nic_status *n)
+/* What is said again is no news. */
+static enum ak_log_level level_of(bool failed, bool repeated)
 {
-        ak_log(n->state == AK_NIC_FAILED ? AK_LOG_WARN : AK_LOG_INFO, "nic_status", "pod", n->pod_uid, "nic",
+        if (repeated)
+                return AK_LOG_DEBUG;
+        return failed ? AK_LOG_WARN : AK_LOG_INFO;
+}
+
+static void log_nic(const struct ak_nic_status *n, bool repeated)
+{
+        ak_log(level_of(n->state == AK_NIC_FAILED, repeated), "nic_status", "pod", n->pod_uid, "nic",
                n->nic[0] ? n->nic : NULL, "port", n->port_id, "state", ak_nic_state_name(n->state), "reason",
                n->reason[0] ? n->reason : NULL, "message", n->message[0] ? n->message : NULL, "attach_us",
                n->attach_us ? AK_FMT("%llu", (unsigned long long)n->attach_us) : NULL, "guest_us",
@@ -76,17 +84,17 @@ static bool is_over(enum ak_vm_phase phase)
                phase == AK_VM_PHASE_FAILED;
 }
 
-static void note_published(struct hv_shell *s, const char *topic, const struct ak_message *m)
+static void note_published(struct hv_shell *s, const char *topic, const struct ak_message *m, bool repeated)
 {
         if (m->type == ak_message_nic_status) {
-                log_nic(&m->nic_status);
+                log_nic(&m->nic_status, repeated);
                 hv_metrics_nic(s->metrics, key_of(topic), &m->nic_status);
         } else if (m->type == ak_message_vm_status) {
                 const struct ak_vm_status *v = &m->vm_status;
 
-                ak_log(v->phase == AK_VM_PHASE_FAILED ? AK_LOG_WARN : AK_LOG_INFO, "vm_status", "pod",
-                       v->pod_uid, "phase", ak_vm_phase_name(v->phase), "reason",
-                       v->reason[0] ? v->reason : NULL, "message", v->message[0] ? v->message : NULL, NULL);
+                ak_log(level_of(v->phase == AK_VM_PHASE_FAILED, repeated), "vm_status", "pod", v->pod_uid,
+                       "phase", ak_vm_phase_name(v->phase), "reason", v->reason[0] ? v->reason : NULL,
+                       "message", v->message[0] ? v->message : NULL, NULL);
                 if (is_over(v->phase))
                         hv_console_vm_gone(s->console, v->pod_uid, ak_vm_phase_name(v->phase));
                 else
@@ -94,7 +102,7 @@ static void note_published(struct hv_shell *s, const char *topic, const struct a
         }
 }
 
-static void publish(struct hv_shell *s, const struct ak_message *m)
+static void publish(struct hv_shell *s, const struct ak_message *m, bool repeated)
 {
         AK_AUTOFREE uint8_t *body = NULL;
         char topic[AK_TOPIC_SIZE];
@@ -110,7 +118,7 @@ static void publish(struct hv_shell *s, const struct ak_message *m)
                 ak_telemetry_publish_failed(s->telemetry);
                 ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-r), NULL);
         }
-        note_published(s, topic, m);
+        note_published(s, topic, m, repeated);
 }
 
 static void forget(struct hv_shell *s, const char *topic)
@@ -153,7 +161,7 @@ static void carry_out(struct hv_shell *s, struct hv_action *a)
         ak_telemetry_action(s->telemetry, hv_action_type_name(a->type));
         switch (a->type) {
         case HV_ACTION_PUBLISH:
-                publish(s, a->message);
+                publish(s, a->message, a->repeated);
                 break;
         case HV_ACTION_FORGET:
                 forget(s, a->topic);

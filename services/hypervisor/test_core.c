@@ -79,6 +79,7 @@ static void test_adopted_domain_is_reported_and_left_alone(void **state)
         assert_int_equal(rig_count(rig, HV_ACTION_DRIVER), 1);
         rig_answer(rig, &probe, HV_OK, 15, NULL);
         assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        assert_int_equal(rig_nic(rig, PORT0)->guest_us, 0); /* nobody saw when it was plugged */
         assert_string_equal(rig_nic(rig, PORT0)->device_alias, "ua-" PORT0);
         /* The wish that is true already changes nothing. */
         rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 4, 0);
@@ -94,12 +95,40 @@ static void test_adopted_nic_that_does_not_answer_is_told_all_the_same(void **st
 {
         struct hv_live_domain *domain = rig_domain(PORT0);
         struct rig *rig = *state;
+        struct hv_action probe;
 
         rig_connect(rig, &domain, 1);
+        probe = rig_call(rig, HV_OP_PROBE);
         rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 4, 0);
+        assert_null(rig_nic(rig, PORT0));
+        rig_answer(rig, &probe, HV_ERROR_TIMEOUT, 0, NULL); /* no answer of the guest */
+        rig_tick(rig, 5000000);                             /* a full node has thousands to ask */
         assert_null(rig_nic(rig, PORT0));
         rig_tick(rig, 1000000);
         assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_WAITING_FOR_GUEST);
+        free(domain);
+}
+
+/* A NIC that we have plugged ourselves, while the connection was lost in between. */
+static void test_reconnect_forgets_no_time(void **state)
+{
+        struct hv_event down = {.type = HV_EVENT_DISCONNECTED};
+        struct hv_live_domain *domain = rig_domain(PORT0);
+        struct rig *rig = *state;
+        struct hv_action call;
+
+        rig_run_vm(rig);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
+        rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
+        call = rig_call(rig, HV_OP_ATTACH);
+        rig_answer(rig, &call, HV_OK, 0, NULL);
+        rig_tick(rig, 1000000);
+        rig_step(rig, &down);
+        rig_connect(rig, &domain, 1);
+        call = rig_call(rig, HV_OP_PROBE);
+        rig_answer(rig, &call, HV_OK, 15, NULL);
+        assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        assert_true(rig_nic(rig, PORT0)->guest_us >= 1000000);
         free(domain);
 }
 
@@ -683,6 +712,7 @@ int main(void)
             TEST(test_connect_is_retried_with_back_off),
             TEST(test_adopted_domain_is_reported_and_left_alone),
             TEST(test_adopted_nic_that_does_not_answer_is_told_all_the_same),
+            TEST(test_reconnect_forgets_no_time),
             TEST(test_adopted_domain_that_ends_is_not_started_again),
             TEST(test_nor_when_the_wish_was_heard_first),
             TEST(test_ended_while_nobody_looked_is_a_crash),

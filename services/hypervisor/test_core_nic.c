@@ -100,12 +100,16 @@ static void test_answers_are_owed_to_wishes(void **state)
         rig_ready_nic(rig, PORT0, 0, 1);
         rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 1, 0);
         assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
+        assert_true(rig->actions.items[0].repeated); /* which the shell does not call news */
         rig_vm_diff(rig, AK_VM_WANTED_RUNNING, 1, 0, NULL);
         assert_int_equal(rig_vm(rig)->phase, AK_VM_PHASE_RUNNING);
         rig_port(rig, PORT0, AK_PORT_READY, 0, 1);
         assert_int_equal(rig_count(rig, HV_ACTION_PUBLISH), 0);
+        rig_nic_diff(rig, PORT0, AK_NIC_WANTED_PRESENT, 0, 2, 0);
+        assert_int_equal(rig_nic(rig, PORT0)->generation, 2);
+        assert_false(rig->actions.items[0].repeated);
         /* The watcher takes what it was told of the former device for void. */
-        rig_port_on(rig, PORT0, 0, 1, 9);
+        rig_port_on(rig, PORT0, 0, 2, 9);
         assert_int_equal(rig_nic(rig, PORT0)->state, AK_NIC_READY);
         assert_int_equal(rig_count(rig, HV_ACTION_PUBLISH), 1);
 }

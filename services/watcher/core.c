@@ -203,6 +203,8 @@ static void pod_store(struct watcher_core *core, struct watcher_vm *vm, json_t *
                 vm->generation = decoded->generation;
         W_COPY(vm->name_space, decoded->name_space);
         W_COPY(vm->name, decoded->name);
+        if (!vm->wish)
+                watcher_vm_adopt(vm);
         watcher_vm_touch(core, vm);
         watcher_nics_collect(core, vm);
 }
@@ -524,8 +526,11 @@ static void take(struct watcher_core *core, const struct watcher_event *event)
         }
 }
 
+/* With half of the lists nothing can be decided: until then the touched wait. */
 static void reconcile(struct watcher_core *core)
 {
+        if (!core->synced_us)
+                return;
         size_t count = watcher_vms_take_touched(core);
         for (size_t i = 0; i < count; i++) {
                 struct watcher_vm *vm = core->batch[i];

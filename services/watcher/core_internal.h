@@ -274,6 +274,8 @@ struct watcher_vm *watcher_vm_answered_call(struct watcher_core *core, uint64_t 
 
 struct watcher_vm *watcher_vm_new(struct watcher_core *core, const char *uid);
 struct watcher_vm *watcher_vm_free(struct watcher_vm *vm);
+/* Before there is a wish: what the API knows of the pod from before is where we go on. */
+void watcher_vm_adopt(struct watcher_vm *vm);
 void watcher_vm_reconcile(struct watcher_core *core, struct watcher_vm *vm);
 /* Nothing of it is left and it may be dropped. */
 bool watcher_vm_over(const struct watcher_vm *vm);

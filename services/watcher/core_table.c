@@ -243,10 +243,10 @@ static bool vms_consistent(const struct watcher_core *core)
 {
         uint64_t slots = 0, available = 0, next = 0;
         size_t calls = 0;
-        bool same = core->touched_count == 0;
+        bool same = core->touched_count == 0 || !core->synced_us;
         for (size_t i = 0; i < core->vm_count; i++) {
                 const struct watcher_vm *vm = core->vms[i];
-                same = same && !vm->dirty && vm->due.at_us == vm->next_us;
+                same = same && (!vm->dirty || !core->synced_us) && vm->due.at_us == vm->next_us;
                 slots += vm->have_status ? vm->status.nic_slots : 0;
                 available += vm->have_status ? vm->status.nic_slots_free : 0;
                 calls += open_calls(vm);

@@ -475,8 +475,7 @@ bool watcher_vm_over(const struct watcher_vm *vm)
 
 /* ------------------------------------------------------------------ reconcile */
 
-/* Once, when the pod is first seen: what the API knows from before is where we go on. */
-static void adopt(struct watcher_vm *vm)
+void watcher_vm_adopt(struct watcher_vm *vm)
 {
         const json_t *status = json_object_get(vm->pod, "status");
         const json_t *container = json_array_get(json_object_get(status, "containerStatuses"), 0);
@@ -493,7 +492,7 @@ static void adopt(struct watcher_vm *vm)
 void watcher_vm_reconcile(struct watcher_core *core, struct watcher_vm *vm)
 {
         if (vm->pod && !vm->wish)
-                adopt(vm);
+                watcher_vm_adopt(vm);
         wish_update(core, vm);
         watcher_nics_reconcile(core, vm);
         if (vm->wish)

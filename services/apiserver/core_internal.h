@@ -109,6 +109,8 @@ json_t *api_find_key(const struct api_core *core, const struct api_kind *kind, c
 const struct api_table_of_kind *api_objects(const struct api_core *core, const struct api_kind *kind);
 /* First position whose key is not less than `key`. */
 size_t api_lower_bound(const struct api_table_of_kind *t, const char *key);
+/* The same where all before `from` is known to be less; what is near is found with few looks. */
+size_t api_lower_bound_from(const struct api_table_of_kind *t, size_t from, const char *key);
 /* As kept; borrowed, NULL when absent. */
 struct api_image *api_find_image(const struct api_core *core, const struct api_kind *kind, const char *key);
 /* The object of a place in a table; borrowed. Valid, as everything found, until the request ends. */

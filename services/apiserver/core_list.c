@@ -98,19 +98,19 @@ static void take(struct page *page, const struct api_request *r, const char *key
 static bool collect_found(const struct api_core *core, const struct api_request *r,
                           const struct api_selector *selector, const char *from, struct page *page)
 {
+        const struct api_table_of_kind *t = api_objects(core, r->kind);
         AK_AUTOFREE const char **keys = NULL;
-        size_t count = 0;
+        size_t count = 0, at = 0;
 
         if (!api_fields_find(core, r->kind, selector, &keys, &count))
                 return false;
         for (size_t i = 0; i < count; i++) {
-                struct api_image *image;
-
                 if (strcmp(keys[i], from) <= 0 || !in_scope(r, keys[i]))
                         continue;
-                image = api_find_image(core, r->kind, keys[i]);
-                if (image && api_selector_matches_image(selector, image))
-                        take(page, r, keys[i], image);
+                at = api_lower_bound_from(t, at, keys[i]); /* they are in the table's order */
+                if (at < t->count && strcmp(t->items[at].key, keys[i]) == 0 &&
+                    api_selector_matches_image(selector, t->items[at].image))
+                        take(page, r, keys[i], t->items[at].image);
         }
         return true;
 }

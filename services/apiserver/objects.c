@@ -28,10 +28,9 @@ const struct api_table_of_kind *api_objects(const struct api_core *core, const s
         return table_of(core, kind);
 }
 
-size_t api_lower_bound(const struct api_table_of_kind *t, const char *key)
+/* Of items[low..high]; what comes before `low` is less. */
+static size_t lower_bound(const struct api_table_of_kind *t, size_t low, size_t high, const char *key)
 {
-        size_t low = 0, high = t->count;
-
         while (low < high) {
                 size_t mid = low + (high - low) / 2;
                 if (strcmp(t->items[mid].key, key) < 0)
@@ -40,6 +39,22 @@ size_t api_lower_bound(const struct api_table_of_kind *t, const char *key)
                         high = mid;
         }
         return low;
+}
+
+size_t api_lower_bound(const struct api_table_of_kind *t, const char *key)
+{
+        return lower_bound(t, 0, t->count, key);
+}
+
+size_t api_lower_bound_from(const struct api_table_of_kind *t, size_t from, const char *key)
+{
+        size_t high = from;
+
+        for (size_t step = 1; high < t->count && strcmp(t->items[high].key, key) < 0; step *= 2) {
+                from = high + 1;
+                high += step;
+        }
+        return lower_bound(t, from, high < t->count ? high : t->count, key);
 }
 
 struct api_image *api_find_image(const struct api_core *core, const struct api_kind *kind, const char *key)

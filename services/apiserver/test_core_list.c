@@ -153,6 +153,30 @@ static void test_objects_are_found_by_fields(void **state)
         assert_listed(w, &api_kind_pod, "spec.nodeName=n1", "c");
 }
 
+/* From wherever one may start, the place is the one that a search of the whole table finds. */
+static void test_a_search_may_go_on_from_the_last_place(void **state)
+{
+        enum { KEYS = 40 };
+        char keys[KEYS][8], wanted[8];
+        struct api_object items[KEYS];
+
+        (void)state;
+        for (int i = 0; i < KEYS; i++) {
+                (void)snprintf(keys[i], sizeof(keys[i]), "a/%02d", 2 * i + 1);
+                items[i] = (struct api_object){.key = keys[i]};
+        }
+        for (size_t count = 0; count <= KEYS; count++) {
+                struct api_table_of_kind t = {.items = items, .count = count};
+
+                for (int i = 0; i <= 2 * KEYS + 1; i++) {
+                        (void)snprintf(wanted, sizeof(wanted), "a/%02d", i);
+                        size_t place = api_lower_bound(&t, wanted);
+                        for (size_t from = 0; from <= place; from++)
+                                assert_int_equal(api_lower_bound_from(&t, from, wanted), place);
+                }
+        }
+}
+
 /* A node may look at the ports of a VPC while it has one of them. */
 static void test_vpcs_on_nodes(void **state)
 {
@@ -535,6 +559,7 @@ int main(void)
             cmocka_unit_test(test_label_selectors),
             cmocka_unit_test(test_field_selectors),
             cmocka_unit_test_setup_teardown(test_objects_are_found_by_fields, world_setup, world_teardown),
+            cmocka_unit_test(test_a_search_may_go_on_from_the_last_place),
             cmocka_unit_test_setup_teardown(test_vpcs_on_nodes, world_setup, world_teardown),
             cmocka_unit_test(test_bad_selectors),
             T(test_lists),

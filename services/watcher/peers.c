@@ -147,8 +147,7 @@ static bool is_here(const struct watcher_peers *peers, const struct port *p)
         return strcmp(p->node, peers->node) == 0;
 }
 
-/* Counts one more, or less: the number before, or -ENOMEM. */
-static int64_t count(zhashx_t *counts, const char *key, bool more)
+int64_t watcher_peers_count(zhashx_t *counts, const char *key, bool more)
 {
         size_t *n = zhashx_lookup(counts, key);
         int64_t before = n ? (int64_t)*n : 0;
@@ -171,7 +170,8 @@ static int64_t count(zhashx_t *counts, const char *key, bool more)
 static int count_port(struct watcher_peers *peers, const struct port *p, bool more)
 {
         bool here = is_here(peers, p);
-        int64_t before = count(here ? peers->here : peers->others, here ? p->vpc : p->node, more);
+        int64_t before =
+            watcher_peers_count(here ? peers->here : peers->others, here ? p->vpc : p->node, more);
 
         if (before < 0)
                 return -ENOMEM;

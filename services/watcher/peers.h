@@ -28,6 +28,10 @@ AK_DEFINE_CLEANUP(struct watcher_peers *, watcher_peers_free)
 int watcher_peers_port(struct watcher_peers *peers, const json_t *port, bool gone, const void *from);
 int watcher_peers_node(struct watcher_peers *peers, const json_t *node, bool gone, const void *from);
 
+/* Counts one more, or less, of the key, in a table of size_t from the heap: how many there were before, or
+ * -ENOMEM. A key that there is none of is not in the table. */
+int64_t watcher_peers_count(zhashx_t *counts, const char *key, bool more);
+
 /* The other nodes that the ports are on, as keys; borrowed, until the next call. */
 zhashx_t *watcher_peers_elsewhere(struct watcher_peers *peers);
 

@@ -25,6 +25,7 @@ struct watcher_shell_peers {
         struct watcher_peers *peers;
         struct watcher_scope *ports, *nodes;
         zhashx_t *own;   /* this node's ports: name -> VPC */
+        zhashx_t *vpcs;  /* of those -> how many, a size_t */
         bool own_synced; /* the first list of them is complete: before that, what is missing is not gone */
         bool begun;      /* and so are those of the others */
         int timer;       /* -1 = none */
@@ -47,19 +48,6 @@ static void say(void *arg, const char *topic, const struct ak_message *m)
                 ak_log(AK_LOG_ERROR, "publish_failed", "topic", topic, "error", strerror(-r), NULL);
 }
 
-static int scope_ports(struct watcher_shell_peers *s)
-{
-        zhashx_t *vpcs = zhashx_new();
-        int r = vpcs ? 0 : -ENOMEM;
-
-        for (const char *vpc = r == 0 ? zhashx_first(s->own) : NULL; vpc; vpc = zhashx_next(s->own))
-                (void)zhashx_insert(vpcs, vpc, ""); /* once each */
-        if (r == 0)
-                r = watcher_scope_set(s->ports, vpcs);
-        zhashx_destroy(&vpcs);
-        return r;
-}
-
 static void failed(int r)
 {
         if (r < 0)
@@ -72,7 +60,7 @@ static int on_timer(zloop_t *loop AK_UNUSED, int timer AK_UNUSED, void *arg)
         int r;
 
         s->timer = -1;
-        r = scope_ports(s);
+        r = watcher_scope_set(s->ports, s->vpcs);
         if (r == 0 && watcher_scope_synced(s->ports))
                 r = watcher_scope_set(s->nodes, watcher_peers_elsewhere(s->peers));
         s->begun |= r == 0 && watcher_scope_synced(s->ports) && watcher_scope_synced(s->nodes);
@@ -102,14 +90,20 @@ void watcher_shell_peers_own(struct watcher_shell_peers *s, const json_t *port, 
 {
         const char *name = text(port, "metadata", "name"), *vpc = text(port, "status", "vpcID");
         const char *before = zhashx_lookup(s->own, name);
+        bool none = gone || !*vpc;
+        int64_t r = 0;
 
-        if (gone || !*vpc)
-                zhashx_delete(s->own, name);
-        else if (!before || strcmp(before, vpc) != 0)
-                zhashx_update(s->own, name, (void *)vpc);
-        else
+        if (none ? !before : before && strcmp(before, vpc) == 0)
                 return;
-        changed(s, 0);
+        if (before)
+                r = watcher_peers_count(s->vpcs, before, false);
+        if (!none && r >= 0)
+                r = watcher_peers_count(s->vpcs, vpc, true);
+        if (none)
+                zhashx_delete(s->own, name);
+        else
+                zhashx_update(s->own, name, (void *)vpc);
+        changed(s, r < 0 ? -ENOMEM : 0);
 }
 
 void watcher_shell_peers_own_synced(struct watcher_shell_peers *s)
@@ -175,7 +169,7 @@ static void *dup_text(const void *value)
         return strdup(value);
 }
 
-static void free_text(void **value)
+static void free_item(void **value)
 {
         free(*value);
         *value = NULL;
@@ -190,10 +184,12 @@ int watcher_shell_peers_new(struct watcher_shell_peers **out, zloop_t *loop, str
                 return -ENOMEM;
         *s = (struct watcher_shell_peers){.loop = loop, .bus = bus, .timer = -1};
         s->own = zhashx_new();
-        int r = s->own ? watcher_peers_new(&s->peers, node) : -ENOMEM;
+        s->vpcs = zhashx_new();
+        int r = s->own && s->vpcs ? watcher_peers_new(&s->peers, node) : -ENOMEM;
         if (r == 0) {
                 zhashx_set_duplicator(s->own, dup_text);
-                zhashx_set_destructor(s->own, free_text);
+                zhashx_set_destructor(s->own, free_item);
+                zhashx_set_destructor(s->vpcs, free_item);
                 r = follow(s, kubeconfig, seed);
         }
         if (r < 0) {
@@ -213,6 +209,7 @@ struct watcher_shell_peers *watcher_shell_peers_free(struct watcher_shell_peers 
         watcher_scope_free(s->ports);
         watcher_scope_free(s->nodes);
         zhashx_destroy(&s->own);
+        zhashx_destroy(&s->vpcs);
         watcher_peers_free(s->peers);
         free(s);
         return NULL;

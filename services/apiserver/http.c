@@ -624,7 +624,6 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 
                 if (info)
                         api_tls_adopt(((struct api_http *)arg)->server->tls, info->tls_session);
-                (void)MHD_set_connection_option(mhd, MHD_CONNECTION_OPTION_TIMEOUT, HTTP_HANDSHAKE_S);
                 c = calloc(1, sizeof(*c));
                 if (c)
                         http_deadline_begin(arg, c, mhd);
@@ -652,11 +651,6 @@ static AK_PRINTF(2, 0) void on_noise(void *arg, const char *format, va_list ap)
 
 /* ---- the daemon ---- */
 
-/*
- * libmicrohttpd keeps connections of the daemon's own timeout in order of their age, but looks at all those
- * of any other in each of its runs, however many. So the daemon's is that of known clients, of which there
- * may be thousands; the shorter one of those who have not shown who they are is the exception.
- */
 static struct MHD_Daemon *start_daemon(struct api_http *http, int listen_fd)
 {
         const struct api_server *s = http->server;
@@ -664,7 +658,7 @@ static struct MHD_Daemon *start_daemon(struct api_http *http, int listen_fd)
             {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_noise, http},
             {MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL},
             {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)s->options->max_connections, NULL},
-            {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)http_idle_s(http), NULL},
+            {MHD_OPTION_CONNECTION_TIMEOUT, HTTP_HANDSHAKE_S, NULL},
             {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
             {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, http},
             {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, http},

@@ -19,15 +19,11 @@ const char *http_header(struct request *r, const char *name)
         return MHD_lookup_connection_value(r->mhd, MHD_HEADER_KIND, name);
 }
 
-unsigned int http_idle_s(const struct api_http *http)
-{
-        return (unsigned int)(http->server->options->idle_timeout_us / 1000000);
-}
-
 /* Known clients may be idle for longer than it takes to say who one is. */
 static void allow_idleness(struct request *r)
 {
-        (void)MHD_set_connection_option(r->mhd, MHD_CONNECTION_OPTION_TIMEOUT, http_idle_s(r->http));
+        (void)MHD_set_connection_option(r->mhd, MHD_CONNECTION_OPTION_TIMEOUT,
+                                        (unsigned int)(r->http->server->options->idle_timeout_us / 1000000));
 }
 
 static void use_identity(struct request *r, const struct auth_identity *identity)

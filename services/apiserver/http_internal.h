@@ -91,8 +91,6 @@ void http_begin(struct request *r);
 void http_request_gone(struct request *r);
 void http_connection_gone(struct api_http *http, struct connection *c);
 int http_clients_init(struct api_http *http);
-/* How long a known client may say nothing. */
-unsigned int http_idle_s(const struct api_http *http);
 /* The client's address as text; "" where it cannot be told. */
 void http_address(struct request *r, char out[64]);
 

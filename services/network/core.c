@@ -226,6 +226,7 @@ static int on_message(struct net_core *core, const struct ak_message *m, uint64_
 static int lose(struct net_core *core, struct net_port *p, const char *cause, uint64_t now_us,
                 struct net_actions *out)
 {
+        p->lost = p->have == NET_PREPARING;
         if (p->have != NET_PREPARED)
                 return 0; /* being made or removed, or not there */
         p->verify = true;
@@ -433,6 +434,7 @@ static int on_prepared(struct net_core *core, const struct net_event *e, uint64_
         } else {
                 p->have = NET_PREPARED;
                 p->prepared = e->done.prepared;
+                p->verify = p->lost;
         }
         return net_port_settle(core, p, false, now_us, out);
 }

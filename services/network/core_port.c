@@ -113,7 +113,7 @@ static int start_prepare(struct net_core *core, struct net_port *p, const struct
         p->spec = *spec;
         p->spec_known = true;
         p->key = spec->key;
-        p->verify = false;
+        p->verify = p->lost = false;
         return 0;
 }
 

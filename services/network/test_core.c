@@ -645,6 +645,24 @@ static void lost_tap_is_made_again_and_told(void **state)
         expect(b, AK_PORT_PREPARING, "TapLost", 1); /* each time */
 }
 
+/* The kernel's event may be handled before the answer of who made the tap. */
+static void a_tap_lost_while_it_is_made_is_not_called_ready(void **state)
+{
+        struct bench *b = *state;
+        struct net_port_spec s = test_spec(1, 1, 1);
+
+        say(b, bench_wish(1, 1, true, 1, 0));
+        uint64_t op = op_of(b, NET_ACTION_PREPARE);
+        bench_lost(b, NET_EVENT_PORT_LOST, s.key.port_id);
+        bench_prepared(b, op, 0, 7);
+        assert_int_not_equal(op_of(b, NET_ACTION_PREPARE), op);
+        assert_null(bench_status(b)); /* it is still being prepared */
+        bench_prepared(b, op_of(b, NET_ACTION_PREPARE), 0, 8);
+        expect(b, AK_PORT_READY, "Ready", 1);
+        assert_int_equal(bench_status(b)->ifindex, 8);
+        assert_null(bench_action(b, NET_ACTION_PREPARE));
+}
+
 static void lost_tap_of_an_unwanted_port_is_let_be(void **state)
 {
         struct bench *b = *state;
@@ -779,6 +797,7 @@ int main(void)
             CORE(found_port_that_nobody_claims_is_reported_held),
             CORE(found_port_that_is_unwanted_is_held_until_detached),
             CORE(lost_tap_is_made_again_and_told),
+            CORE(a_tap_lost_while_it_is_made_is_not_called_ready),
             CORE(lost_tap_of_an_unwanted_port_is_let_be),
             CORE(lost_bridge_prepares_every_port_of_the_subnet),
             CORE(lost_dhcp_server_is_started_again_ever_more_slowly),

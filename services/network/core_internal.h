@@ -37,7 +37,7 @@ struct net_port {
         struct net_error fault; /* why it failed */
         const char *cause;      /* why it is being prepared; static; NULL = as wished */
         bool verify;            /* prepared, but the kernel may differ: prepare once more */
-        bool lost;              /* told to be gone while it was being prepared: before it was made, or after */
+        bool lost; /* told to be gone while it was being prepared: before it was made, or after */
         bool spec_known;
         struct net_port_spec spec; /* as last prepared */
         struct net_prepared prepared;

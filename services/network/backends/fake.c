@@ -208,9 +208,12 @@ static int find_kept(struct fake_backend *f, const char *state_dir)
                 f->kept = NULL;
                 return 0;
         }
-        while (fscanf(in, "%36s %36s %36s %u", p.key.port_id, p.key.pod_uid, p.key.subnet_id, &p.ifindex) ==
-               4)
+        char ifindex[16];
+        while (fscanf(in, "%36s %36s %36s %15s", p.key.port_id, p.key.pod_uid, p.key.subnet_id, ifindex) ==
+               4) {
+                p.ifindex = (uint32_t)strtoul(ifindex, NULL, 10);
                 keep_one(f, &p);
+        }
         (void)fclose(in);
         return 0;
 }

@@ -91,19 +91,20 @@ void watcher_shell_peers_own(struct watcher_shell_peers *s, const json_t *port, 
         const char *name = text(port, "metadata", "name"), *vpc = text(port, "status", "vpcID");
         const char *before = zhashx_lookup(s->own, name);
         bool none = gone || !*vpc;
-        int64_t r = 0;
 
         if (none ? !before : before && strcmp(before, vpc) == 0)
                 return;
+        if (!none && watcher_peers_count(s->vpcs, vpc, true) < 0) {
+                failed(-ENOMEM);
+                return;
+        }
         if (before)
-                r = watcher_peers_count(s->vpcs, before, false);
-        if (!none && r >= 0)
-                r = watcher_peers_count(s->vpcs, vpc, true);
+                (void)watcher_peers_count(s->vpcs, before, false); /* it is there */
         if (none)
                 zhashx_delete(s->own, name);
         else
                 zhashx_update(s->own, name, (void *)vpc);
-        changed(s, r < 0 ? -ENOMEM : 0);
+        changed(s, 0);
 }
 
 void watcher_shell_peers_own_synced(struct watcher_shell_peers *s)

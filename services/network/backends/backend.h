@@ -134,9 +134,6 @@ int vpc_ovn_new(struct vpc_backend **out, const struct ovn_options *options, str
 #define VPC_FAKE_KEPT "fake-ports"
 /* state_dir: where VPC_FAKE_KEPT is looked for; NULL = the ports end with the backend. */
 int vpc_fake_new(struct vpc_backend **out, const char *state_dir);
-/* Another one with the same ports, in the place of this; NULL when out of memory (this one is freed then,
- * too). */
-struct vpc_backend *vpc_fake_restart(struct vpc_backend *b);
 /* For tests of the shell: the next prepare or release fails so; a port or DHCP server is lost. */
 void vpc_fake_fail_next(struct vpc_backend *b, int error);
 void vpc_fake_lose(struct vpc_backend *b, enum vpc_event_type type, const char *id);

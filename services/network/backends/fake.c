@@ -277,22 +277,6 @@ int vpc_fake_new(struct vpc_backend **out, const char *state_dir)
         return 0;
 }
 
-struct vpc_backend *vpc_fake_restart(struct vpc_backend *b)
-{
-        struct vpc_backend *next = NULL;
-        struct fake_backend *f = fake(b);
-
-        if (vpc_fake_new(&next, NULL) == 0) {
-                zhashx_t *none = fake(next)->ports;
-
-                fake(next)->ports = f->ports;
-                fake(next)->next_ifindex = f->next_ifindex;
-                f->ports = none;
-        }
-        fake_free(b);
-        return next;
-}
-
 void vpc_fake_fail_next(struct vpc_backend *b, int error)
 {
         pthread_mutex_lock(&fake(b)->lock);
